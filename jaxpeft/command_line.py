@@ -1,0 +1,54 @@
+"""Flags whose every mistake ends in one message and exit code 2, never a traceback."""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NoReturn
+
+from absl import flags
+
+from jaxpeft.errors import InputError
+
+
+def parse(argv: Sequence[str]) -> list[str]:
+    """absl's parser for `app.run`: what a user can get wrong in flags or in a config file is reported here."""
+    argv = list(argv)
+    try:
+        _check_config_file(argv)
+        return flags.FLAGS(argv)
+    except flags.Error as error:
+        report_and_exit(InputError(str(error)))
+    except InputError as error:
+        report_and_exit(error)
+    except (KeyError, AttributeError, TypeError, ValueError) as error:
+        # ml_collections lets these out for an override of no field, or of the wrong type.
+        report_and_exit(InputError(f"a --config override does not fit: {_first_line(error)}"))
+
+
+def report_and_exit(error: InputError) -> NoReturn:
+    """The message on standard error; exit code 2."""
+    print(f"error: {error}", file=sys.stderr, flush=True)
+    sys.exit(2)
+
+
+def _check_config_file(argv: Sequence[str]) -> None:
+    """Runs the config file once by itself: ml_collections would pass over a missing one and trace a broken one."""
+    names = [argument.split("=", 1)[1] for argument in argv if argument.startswith(("--config=", "-config="))]
+    names += [argv[i + 1] for i, argument in enumerate(argv[:-1]) if argument in ("--config", "-config")]
+    for name in names:
+        path = Path(name)
+        if not path.is_file():
+            raise InputError(f"--config={name}: no such file")
+        namespace: dict[str, object] = {"__name__": "config_check", "__file__": str(path)}
+        try:
+            exec(compile(path.read_text(encoding="utf-8"), str(path), "exec"), namespace)
+            config = namespace["get_config"]()  # type: ignore[operator]
+        except Exception as error:
+            raise InputError(f"--config={name} cannot be run: {type(error).__name__}: {_first_line(error)}") from None
+        if not hasattr(config, "__dataclass_fields__"):
+            raise InputError(f"--config={name}: get_config() returned {type(config).__name__}, expected jaxpeft.config.Config")
+
+
+def _first_line(error: BaseException) -> str:
+    text = str(error.args[0]) if isinstance(error, KeyError) and error.args else str(error)
+    return text.splitlines()[0] if text else type(error).__name__

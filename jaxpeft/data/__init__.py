@@ -1,0 +1,1 @@
+"""From people's files to leakage-checked splits. Imports no jax; `load.load` is the door in."""

@@ -1,0 +1,103 @@
+"""Which examples make up which batch: a plan from (seed, epoch) alone, in a few fixed shapes.
+
+Examples are shuffled, sorted into buckets of padded length, and each batch holds examples of one bucket; what
+a bucket has left over joins the next longer one. So a batch pads little, a step compiles once a bucket, and an
+epoch has ceil(N / batch) batches of which the last alone may be short.
+"""
+
+import dataclasses
+from collections.abc import Sequence
+
+import numpy as np
+
+from jaxpeft.data.tokenise import Encoded
+
+MULTIPLE = 8  # padded lengths are multiples of this, as vector units and tensor cores like them
+Batch = dict[str, np.ndarray]
+
+
+@dataclasses.dataclass(frozen=True)
+class BatchPlan:
+    """The examples of one batch (their numbers, at most the batch size) and its padded length."""
+
+    examples: np.ndarray
+    length: int
+
+
+def bucket_lengths(lengths: np.ndarray, count: int, longest: int) -> tuple[int, ...]:
+    """Padded lengths, at most `count` of them up to the longest example, that waste the fewest tokens.
+
+    Solved exactly by dynamic programming over the histogram of lengths. `longest` (the longest that any later
+    example can be) is appended when no example came near it: a shape that compiles only if it is needed.
+    """
+    rounded = -(-lengths // MULTIPLE) * MULTIPLE
+    sizes, examples = np.unique(rounded, return_counts=True)
+    total = np.concatenate([[0], np.cumsum(examples)])
+    cost = sizes * total[1:]  # padded tokens of the first i + 1 sizes in one bucket
+    ends = [[i] for i in range(len(sizes))]
+    for _ in range(min(count, len(sizes)) - 1):
+        grown, new_cost = [], cost.copy()
+        for i in range(len(sizes)):
+            splits = [cost[j] + sizes[i] * (total[i + 1] - total[j + 1]) for j in range(i)]
+            best = int(np.argmin(splits)) if splits else -1
+            better = best >= 0 and splits[best] < cost[i]
+            new_cost[i] = splits[best] if better else cost[i]
+            grown.append([*ends[best], i] if better else ends[i])
+        cost, ends = new_cost, grown
+    buckets = tuple(int(sizes[i]) for i in ends[-1])
+    ceiling = -(-longest // MULTIPLE) * MULTIPLE
+    return buckets if buckets[-1] >= ceiling else (*buckets, ceiling)
+
+
+def plan_epoch(
+    lengths: np.ndarray, buckets: Sequence[int], batch_size: int, *, seed: int, epoch: int
+) -> list[BatchPlan]:
+    """One epoch's batches in their order: every example once."""
+    generator = np.random.default_rng([seed, epoch])
+    shuffled = generator.permutation(len(lengths))
+    bucket_of = np.searchsorted(buckets, lengths[shuffled])
+    plans, left_over = [], shuffled[:0]
+    for number, length in enumerate(buckets):
+        members = np.concatenate([left_over, shuffled[bucket_of == number]])
+        whole = len(members) // batch_size * batch_size
+        plans += [BatchPlan(chunk, length) for chunk in members[:whole].reshape(-1, batch_size)]
+        left_over = members[whole:]
+    if len(left_over):
+        longest = buckets[int(np.searchsorted(buckets, lengths[left_over].max()))]
+        plans.append(BatchPlan(left_over, longest))
+    return [plans[i] for i in generator.permutation(len(plans))]
+
+
+def plan_evaluation(lengths: np.ndarray, buckets: Sequence[int], batch_size: int) -> list[BatchPlan]:
+    """Batches for evaluation: sorted by length, every example once."""
+    order = np.argsort(lengths, kind="stable")
+    chunks = [order[start : start + batch_size] for start in range(0, len(order), batch_size)]
+    return [BatchPlan(chunk, buckets[int(np.searchsorted(buckets, lengths[chunk[-1]]))]) for chunk in chunks]
+
+
+def assemble(plan: BatchPlan, encoded: Encoded, labels: np.ndarray | None, batch_size: int) -> Batch:
+    """The arrays of a batch of B examples padded to T tokens; missing examples weigh zero.
+
+    ids int32 [B, T], mask bool [B, T], segments int32 [B, T] (pairs only), label int32 [B], weight float32
+    [B], example uint32 [B] (the number that picks the dropout mask).
+    """
+    rows = len(plan.examples)
+    shape = (batch_size, plan.length)
+    starts, ends = encoded.starts[plan.examples], encoded.starts[plan.examples + 1]
+    mask = np.zeros(shape, bool)
+    mask[:rows] = np.arange(plan.length) < (ends - starts)[:, None]
+    positions = np.concatenate([np.arange(start, end) for start, end in zip(starts, ends, strict=True)])
+    batch: Batch = {"ids": np.zeros(shape, np.int32), "mask": mask}
+    batch["ids"][mask] = encoded.ids[positions]
+    if encoded.segments is not None:
+        batch["segments"] = np.zeros(shape, np.int32)
+        batch["segments"][mask] = encoded.segments[positions]
+    mask[rows:, 0] = True  # a row of padding alone would have nothing to attend to
+    batch["weight"] = np.zeros(batch_size, np.float32)
+    batch["weight"][:rows] = 1.0
+    batch["example"] = np.zeros(batch_size, np.uint32)
+    batch["example"][:rows] = plan.examples
+    batch["label"] = np.zeros(batch_size, np.int32)
+    if labels is not None:
+        batch["label"][:rows] = labels[plan.examples]
+    return batch

@@ -1,0 +1,42 @@
+"""One call from a data config to splits, the synthetic stand-in written where it is missing."""
+
+import tempfile
+from pathlib import Path
+
+from jaxpeft.config import DataConfig
+from jaxpeft.data import synthetic
+from jaxpeft.data.readers import read
+from jaxpeft.data.splits import Splits, make_splits
+from jaxpeft.errors import InputError
+
+
+def load(
+    config: DataConfig, seed: int, workdir: Path | None, allow_download: bool, path_override: str | None = None
+) -> Splits:
+    """The splits that a config describes; `seed` decides where one file is cut.
+
+    `path_override` stands in for `config.path`. Without either, format `synthetic` writes its tables into
+    `<workdir>/data/synthetic` (a temporary folder if `workdir` is None) unless they are there, and reads them.
+
+    Raises:
+        InputError: no path, or whatever is wrong with the data.
+    """
+    path = path_override or config.path
+    if path is None and config.format != "synthetic":
+        raise InputError(f"data.path is not set: data.format {config.format!r} needs a file or a folder to read")
+    if path is not None:
+        corpus = read(config, path, allow_download)
+    elif workdir is not None:
+        corpus = read(config, str(_synthetic(config, workdir / "data")), allow_download)
+    else:
+        with tempfile.TemporaryDirectory() as folder:
+            corpus = read(config, str(_synthetic(config, Path(folder))), allow_download)
+    return make_splits(corpus, config.labels, seed)
+
+
+def _synthetic(config: DataConfig, parent: Path) -> Path:
+    folder, wanted = parent / "synthetic", config.synthetic
+    if not synthetic.is_complete(folder, wanted.corpus, wanted.documents, wanted.seed):
+        parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        synthetic.write(wanted.corpus, folder, wanted.documents, wanted.seed)
+    return folder

@@ -1,0 +1,123 @@
+"""Hugging Face datasets: a folder of `save_to_disk`, parquet files, or a hub name. Nothing local is cached."""
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from jaxpeft.config import ColumnsConfig, DataConfig
+from jaxpeft.data.naming import listed
+from jaxpeft.data.readers.columns import build_rows
+from jaxpeft.data.readers.jsonl_csv import SPLIT_NAMES
+from jaxpeft.data.rows import Corpus, Rows
+from jaxpeft.errors import InputError
+
+if TYPE_CHECKING:
+    import datasets
+
+_HUB_NAME = re.compile(r"[\w-][\w.-]*(/[\w-][\w.-]*)?")
+_SHARD = re.compile(r"(?P<split>[A-Za-z]+)([-_.].*)?\.parquet")  # train.parquet, train-00000-of-00002.parquet
+
+
+def read(config: DataConfig, path: str, allow_download: bool = False) -> Corpus:
+    """The splits of a dataset; "all" where it has one split only.
+
+    `path` is a folder written by `save_to_disk`, a parquet file, a folder of parquet files (named by split,
+    directly or under `data/`), or, if `allow_download`, the name of a dataset on the hub. Class numbers become
+    class names.
+
+    Raises:
+        InputError: nothing at `path`, a download that is not allowed, unreadable files, wrong columns.
+    """
+    local = Path(path).expanduser()
+    parts = _local(local) if local.exists() else _from_hub(path, allow_download)
+    named = _by_split(path, parts)
+    splits = {split: _rows(f"{path} ({split})", part, config.columns) for split, part in named.items()}
+    return Corpus(splits, published="all" not in splits)
+
+
+def _local(path: Path) -> dict[str, "datasets.Dataset"]:
+    if (path / "dataset_dict.json").is_file() or (path / "state.json").is_file():
+        return _saved(path)
+    files = [path] if path.is_file() else sorted([*path.glob("*.parquet"), *path.glob("data/*.parquet")])
+    if not files or any(file.suffix != ".parquet" for file in files):
+        raise InputError(
+            f"{path}: neither a folder of datasets' save_to_disk (dataset_dict.json or state.json) nor parquet files"
+        )
+    return _parquet(files)
+
+
+def _saved(path: Path) -> dict[str, "datasets.Dataset"]:
+    import datasets
+
+    try:
+        loaded = datasets.load_from_disk(str(path), keep_in_memory=True)
+    except Exception as error:  # whatever a damaged folder makes of Arrow and JSON
+        problem = f"{path}: not a readable save_to_disk folder ({type(error).__name__}): save it again"
+    else:
+        return dict(loaded) if isinstance(loaded, datasets.DatasetDict) else {"all": loaded}
+    raise InputError(problem)
+
+
+def _parquet(files: list[Path]) -> dict[str, "datasets.Dataset"]:
+    """Datasets of parquet files through Arrow: `Dataset.from_parquet` would copy the notes into the user's cache."""
+    import datasets
+    import pyarrow
+    import pyarrow.parquet
+
+    names = {file: match["split"] if (match := _SHARD.fullmatch(file.name)) else "" for file in files}
+    known = {name for aliases in SPLIT_NAMES.values() for name in aliases}
+    by_split: dict[str, list[Any]] = {}
+    for file in files:
+        split = names[file] if known.issuperset(names.values()) and len(files) > 1 else "all"
+        try:
+            by_split.setdefault(split, []).append(pyarrow.parquet.read_table(file))
+        except (pyarrow.ArrowException, OSError) as error:
+            raise InputError(f"{file}: not a readable parquet file ({type(error).__name__})") from None
+    try:
+        return {split: datasets.Dataset(pyarrow.concat_tables(tables)) for split, tables in by_split.items()}
+    except pyarrow.ArrowException:
+        raise InputError(f"{files[0].parent}: the parquet files do not have the same columns and types") from None
+
+
+def _from_hub(name: str, allow_download: bool) -> dict[str, "datasets.Dataset"]:
+    if not _HUB_NAME.fullmatch(name):
+        raise InputError(f"data.path {name}: no such file or folder, and not the name of a dataset on the hub")
+    if not allow_download:
+        raise InputError(
+            f"data.path {name}: no such file or folder. If it is a dataset on the hub, set model.allow_download=True"
+        )
+    import datasets
+
+    try:
+        loaded = datasets.load_dataset(name, keep_in_memory=True)
+    except Exception as error:  # network, name, licence: all the user's to settle
+        problem = f"data.path {name}: the hub's dataset could not be loaded: {type(error).__name__}: {error}"
+    else:
+        return {str(split): part for split, part in loaded.items()}
+    raise InputError(problem)
+
+
+def _by_split(source: str, parts: dict[str, "datasets.Dataset"]) -> dict[str, "datasets.Dataset"]:
+    if len(parts) == 1:
+        return {"all": next(iter(parts.values()))}
+    named = {}
+    for split, aliases in SPLIT_NAMES.items():
+        found = [name for name in aliases if name in parts]
+        if len(found) > 1 or (not found and split != "validation"):
+            wanted = f"one split of {', '.join(aliases)} for {split}"
+            raise InputError(f"{source}: expected {wanted}; splits: {listed(sorted(parts))}")
+        if found:
+            named[split] = parts[found[0]]
+    return named
+
+
+def _rows(source: str, part: "datasets.Dataset", columns: ColumnsConfig) -> Rows:
+    import datasets
+
+    wanted = {columns.text, columns.text_pair, columns.label, columns.patient, columns.doc, columns.id}
+    table: dict[str, list[Any]] = {name: [] for name in part.column_names}  # the others are only named in messages
+    table |= part.select_columns([name for name in part.column_names if name in wanted])[:]
+    for name, feature in part.features.items():
+        if name in wanted and isinstance(feature, datasets.ClassLabel):  # -1 and None stand for "no label"
+            table[name] = [feature.int2str(i) if i is not None and i >= 0 else None for i in table[name]]
+    return build_rows(source, table, range(len(part)), columns, require_label=True, unit="row")

@@ -1,0 +1,126 @@
+"""Train, validation and test, with the leakage between them counted."""
+
+import dataclasses
+import hashlib
+from collections.abc import Sequence
+
+from jaxpeft.data.naming import listed
+from jaxpeft.data.rows import Corpus, Rows
+from jaxpeft.errors import InputError
+
+_VALIDATION_SHARE = 0.1  # of the training rows, where the source has no validation split
+_PAIRS = (("train", "test"), ("train", "validation"), ("validation", "test"))
+
+
+@dataclasses.dataclass(frozen=True)
+class Splits:
+    """The examples of one experiment.
+
+    `labels` is the order of the classes. `report` has the reader's counts and, for each pair of splits,
+    `train_test`: rows of the second whose text is also in the first; `train_test_patients` (or `_docs`):
+    groups that are in both; and `unseen_test_labels`, `unseen_test_rows`: what `labels` does not have.
+    """
+
+    train: Rows
+    validation: Rows
+    test: Rows
+    labels: tuple[str, ...]
+    report: dict[str, int]
+
+
+def make_splits(corpus: Corpus, labels: tuple[str, ...] = (), seed: int = 0) -> Splits:
+    """The splits of a corpus: as its source made them, else by patient, document or text, seeded.
+
+    `labels` gives the classes and their order; by default they are the training split's, sorted. Without a
+    validation split a tenth of the training rows become one, in whole groups.
+
+    Raises:
+        InputError: an empty split, fewer than two labels, training labels that `labels` lacks, or a group that
+            straddles splits that the source did not publish.
+    """
+    report = dict(corpus.report)
+    splits = dict(corpus.splits)
+    if "all" in splits:
+        splits = _divide(splits["all"], ("train", "validation", "test"), corpus.fractions, seed)
+    _refuse_empty(splits)
+    classes = _classes(splits["train"], labels)
+    if "validation" not in splits:
+        shares = (1 - _VALIDATION_SHARE, _VALIDATION_SHARE)
+        splits |= _divide(splits["train"], ("train", "validation"), shares, seed)
+        _refuse_empty(splits)
+        report["validation_rows_from_train"] = len(splits["validation"])
+    report |= _leakage(splits)
+    report |= _straddling(splits, corpus.published)
+    for split in ("validation", "test"):
+        unseen = [label for label in splits[split].label or () if label not in classes]
+        report |= {f"unseen_{split}_labels": len(set(unseen)), f"unseen_{split}_rows": len(unseen)}
+    return Splits(splits["train"], splits["validation"], splits["test"], classes, report)
+
+
+def _refuse_empty(splits: dict[str, Rows]) -> None:
+    if empty := [split for split, rows in splits.items() if not rows]:
+        sizes = ", ".join(f"{split} {len(rows)}" for split, rows in splits.items())
+        raise InputError(
+            f"no rows in {' and '.join(empty)} ({sizes}): give more examples, or more patients or documents, "
+            "or a folder with its own splits"
+        )
+
+
+def _classes(train: Rows, labels: tuple[str, ...]) -> tuple[str, ...]:
+    found = sorted(set(train.label or ()))
+    classes = labels or tuple(found)
+    if len(set(classes)) < len(classes):
+        raise InputError(f"data.labels names a label twice: {listed(classes)}")
+    if unknown := [label for label in found if label not in classes]:
+        raise InputError(f"training labels that data.labels does not have: {listed(unknown)}")
+    if len(classes) < 2:
+        raise InputError(f"expected at least two labels, found {listed(classes)}: is data.columns.label the right one?")
+    return classes
+
+
+def _divide(rows: Rows, names: Sequence[str], fractions: Sequence[float], seed: int) -> dict[str, Rows]:
+    """Whole groups to each split, in an order that only the seed and the group's name decide.
+
+    Splits fill up from the last to the first, which takes the rest. Rows without a group go with those of the
+    same text, so that no duplicate straddles.
+    """
+    groups = rows.groups or text_keys(rows)
+    members: dict[str, list[int]] = {}
+    for index, group in enumerate(groups):
+        members.setdefault(group, []).append(index)
+    queue = sorted(members, key=lambda group: hashlib.sha256(f"{seed}:{group}".encode()).digest())
+    chosen: dict[str, list[int]] = {name: [] for name in names}
+    for name, fraction in reversed(list(zip(names[1:], fractions[1:], strict=True))):
+        while queue and len(chosen[name]) < max(1, round(fraction * len(rows))):
+            chosen[name] += members[queue.pop()]
+    chosen[names[0]] = [index for group in queue for index in members[group]]
+    return {name: rows.take(sorted(indices)) for name, indices in chosen.items()}
+
+
+def text_keys(rows: Rows) -> list[str]:
+    """What makes two examples the same to a leakage check: text and pair without case and spacing."""
+    pairs = rows.text_pair or [""] * len(rows)
+    return [
+        " ".join(text.lower().split()) + "\0" + " ".join(pair.lower().split())
+        for text, pair in zip(rows.text, pairs, strict=True)
+    ]
+
+
+def _leakage(splits: dict[str, Rows]) -> dict[str, int]:
+    keys = {split: text_keys(rows) for split, rows in splits.items()}
+    known = {split: set(found) for split, found in keys.items()}
+    return {f"{a}_{b}": sum(key in known[a] for key in keys[b]) for a, b in _PAIRS}
+
+
+def _straddling(splits: dict[str, Rows], published: bool) -> dict[str, int]:
+    """Groups that are in two splits, counted by patient where both splits have patients, else by document."""
+    report = {}
+    for a, b in _PAIRS:
+        for field in ("patient", "doc"):
+            first, second = getattr(splits[a], field), getattr(splits[b], field)
+            if first is not None and second is not None:
+                report[f"{a}_{b}_{field}s"] = len(set(first) & set(second))
+                break
+    if not published and any(report.values()):
+        raise InputError(f"patients or documents in more than one split, which this project made: {report}")
+    return report

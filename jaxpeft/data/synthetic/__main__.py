@@ -1,0 +1,29 @@
+"""Writes a made-up corpus: `python -m jaxpeft.data.synthetic --corpus=mimic3 --out=DIR --documents=1000 --seed=0`."""
+
+import argparse
+import sys
+from pathlib import Path
+
+from jaxpeft.data import synthetic
+from jaxpeft.errors import InputError
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Writes a corpus and says what it wrote. Returns the exit code: 0, or 2 for what the user can fix."""
+    parser = argparse.ArgumentParser(prog="python -m jaxpeft.data.synthetic", description=synthetic.__doc__)
+    parser.add_argument("--corpus", default="mimic3", help=f"one of {', '.join(synthetic.GENERATORS)}")
+    parser.add_argument("--out", type=Path, required=True, help="a folder that is empty, new or written by this")
+    parser.add_argument("--documents", type=int, default=1000, help="admissions that carry a label")
+    parser.add_argument("--seed", type=int, default=0)
+    flags = parser.parse_args(arguments)
+    try:
+        truth = synthetic.write(flags.corpus, flags.out, flags.documents, flags.seed)
+    except InputError as error:
+        print(f"{parser.prog}: {error}", file=sys.stderr)
+        return 2
+    print(f"{flags.out}: {len(truth)} labelled admissions, their tables in the format of MIMIC-III, and truth.jsonl")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,18 @@
+"""The one exception that means: the user can fix this. `main` turns it into a message and exit code 2."""
+
+from collections.abc import Sequence
+
+
+class InputError(ValueError):
+    """Bad config, flag, file or data: what was expected, what came, what to change.
+
+    Never carries text of a note. Several problems found together are listed together.
+    """
+
+    def __init__(self, *problems: str):
+        self.problems: Sequence[str] = problems
+        if len(problems) == 1:
+            message = problems[0]
+        else:
+            message = f"{len(problems)} problems:\n" + "\n".join(f"  - {problem}" for problem in problems)
+        super().__init__(message)

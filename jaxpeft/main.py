@@ -1,0 +1,79 @@
+"""Runs one experiment: flags -> config -> one of train, evaluate, predict.
+
+python -m jaxpeft.main --config=configs/lora_bert.py --config.train.epochs=3
+python -m jaxpeft.main --mode=evaluate --workdir=DIR
+python -m jaxpeft.main --mode=predict --workdir=DIR --input=notes.jsonl --output=labelled.jsonl
+"""
+
+import time
+
+STARTED = time.time()  # before the slow imports: a cold start is measured from here
+
+import sys  # noqa: E402
+from collections.abc import Sequence  # noqa: E402
+from pathlib import Path  # noqa: E402
+
+from absl import app, flags  # noqa: E402
+from ml_collections import config_flags  # noqa: E402
+
+from jaxpeft.command_line import parse, report_and_exit  # noqa: E402
+from jaxpeft.errors import InputError  # noqa: E402
+
+CONFIG = config_flags.DEFINE_config_file("config", None, "Experiment: a Python file with get_config().")
+MODE = flags.DEFINE_enum("mode", "train", ["train", "evaluate", "predict"], "What to do.")
+WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run; train: runs/<name> if left out.")
+DATA = flags.DEFINE_string("data", None, "evaluate: where the data is now, if it moved.")
+BASE = flags.DEFINE_string("base", None, "evaluate, predict: where the base model is now, if it moved.")
+ALLOW_OTHER_BASE = flags.DEFINE_bool("allow_other_base", False, "Go on with a base whose tensors differ.")
+SPLIT = flags.DEFINE_enum("split", "test", ["train", "validation", "test"], "evaluate: which split.")
+INPUT = flags.DEFINE_string("input", None, "predict: a .jsonl or .csv file.")
+OUTPUT = flags.DEFINE_string("output", None, "predict: the .jsonl or .csv file to write.")
+
+
+def main(argv: Sequence[str]) -> None:
+    """Dispatches on --mode; every user error becomes one message and exit code 2."""
+    try:
+        if len(argv) > 1:
+            raise InputError(f"unexpected argument {argv[1]!r}: flags begin with --")
+        {"train": _train, "evaluate": _evaluate, "predict": _predict}[MODE.value]()
+    except InputError as error:
+        report_and_exit(error)
+
+
+def _train() -> None:
+    from jaxpeft.training.run import train
+    from jaxpeft.training.workdir import Workdir
+    from jaxpeft.validate import validate
+
+    if CONFIG.value is None:
+        raise InputError("--mode=train needs --config=FILE.py, for example --config=configs/lora_bert.py")
+    validate(CONFIG.value)
+    workdir = Workdir(Path(WORKDIR.value or f"runs/{CONFIG.value.name}"))
+    train(CONFIG.value, workdir, started=STARTED)
+
+
+def _restored():
+    from jaxpeft.training.restore import Restored
+
+    if WORKDIR.value is None:
+        raise InputError(f"--mode={MODE.value} needs --workdir=DIR, the folder of a finished run")
+    return Restored(Path(WORKDIR.value), base=BASE.value, allow_other_base=ALLOW_OTHER_BASE.value)
+
+
+def _evaluate() -> None:
+    from jaxpeft.training.report import evaluation_table
+
+    print(evaluation_table(_restored().evaluate(SPLIT.value, DATA.value)))
+
+
+def _predict() -> None:
+    from jaxpeft.training.restore import predict_file
+
+    if INPUT.value is None or OUTPUT.value is None:
+        raise InputError("--mode=predict needs --input=FILE and --output=FILE")
+    count = predict_file(_restored(), Path(INPUT.value), Path(OUTPUT.value))
+    print(f"{count} rows written to {OUTPUT.value}")
+
+
+if __name__ == "__main__":
+    sys.exit(app.run(main, flags_parser=parse))

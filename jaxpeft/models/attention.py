@@ -1,0 +1,32 @@
+"""The one attention function that all architectures call."""
+
+import jax
+import jax.numpy as jnp
+
+from jaxpeft.models.dropout import dropout
+
+
+def attention(
+    query: jax.Array,
+    key: jax.Array,
+    value: jax.Array,
+    key_mask: jax.Array,
+    *,
+    dropout_rate: float = 0.0,
+    seeds: jax.Array | None = None,
+) -> jax.Array:
+    """Scaled dot-product attention, softmax in float32 (Vaswani et al. 2017, eq. 1).
+
+    Args:
+        query: [B, T, N, H]; key, value: [B, S, N, H].
+        key_mask: bool [B, S], False for padding.
+        dropout_rate: of the attention weights; applies where `seeds` [B, 2] are given.
+
+    Returns: [B, T, N, H].
+    """
+    scores = jnp.einsum("BTNH,BSNH->BNTS", query * query.shape[-1] ** -0.5, key)
+    # The lowest float, not -inf: a row of padding alone then stays finite.
+    bias = jnp.where(key_mask, 0.0, jnp.finfo(jnp.float32).min)[:, None, None, :]
+    weights = jax.nn.softmax(scores.astype(jnp.float32) + bias, axis=-1).astype(value.dtype)
+    weights = dropout(weights, dropout_rate, seeds)
+    return jnp.einsum("BNTS,BSNH->BTNH", weights, value)

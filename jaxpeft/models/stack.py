@@ -1,0 +1,37 @@
+"""Layers of one shape held as one tree with a leading layer axis, and run by a scan.
+
+Compile time does not grow with depth, adapters are one leaf a target, and sharding is one rule.
+"""
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+
+from jaxpeft.models.dropout import fold
+
+
+def scan_layers(
+    layers: nnx.Module,
+    x: jax.Array,
+    *args: jax.Array,
+    seeds: jax.Array | None,
+    remat: bool = False,
+    unroll: int = 1,
+    keep_all: bool = False,
+) -> tuple[jax.Array, jax.Array | None]:
+    """Runs x through `layers`, one block whose leaves are [L, ...], one slice after the other.
+
+    `args` go to each layer unchanged; each gets dropout seeds of its own. `remat` recomputes a layer in the
+    backward pass. Returns the last output and, with `keep_all`, every layer's output [L, ...].
+    """
+    graphdef, params = nnx.split(layers)
+    depth = jax.tree.leaves(params)[0].shape[0]
+
+    def block(x, layer_and_index):
+        layer, index = layer_and_index
+        own_seeds = None if seeds is None else fold(seeds, index)
+        x = nnx.merge(graphdef, layer, copy=True)(x, *args, seeds=own_seeds)
+        return x, (x if keep_all else None)
+
+    body = jax.checkpoint(block) if remat else block
+    return jax.lax.scan(body, x, (params, jnp.arange(depth)), unroll=min(unroll, depth))

@@ -1,0 +1,36 @@
+"""IA3 (Liu et al. 2022, section 3.3): y = l * (x W + b), and for feed-forward targets y = (l * x) W + b.
+
+    before  layers.attention.key.kernel        [L, D_in, D_out]
+    after   layers.attention.key.base.kernel   [L, D_in, D_out]   frozen
+            layers.attention.key.ia3           [L, D_out]         trained (feed-forward: [L, D_in])
+"""
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+
+from jaxpeft.config import Ia3Config
+
+TRAINED = ("ia3",)
+DEFAULT_TARGETS = {"bert": ("key", "value", "output.dense")}
+DEFAULT_FEEDFORWARD = {"bert": ("output.dense",)}
+
+
+class Ia3Linear(nnx.Module):
+    """A linear layer whose output, or for feed-forward targets input, is scaled elementwise."""
+
+    def __init__(self, base: nnx.Module, *, scales_input: bool):
+        *stack, d_in, d_out = base.kernel.shape
+        self.base = base
+        self.ia3 = nnx.Param(jnp.ones((*stack, d_in if scales_input else d_out)))  # ones: the base model at step 0
+        self.scales_input = scales_input
+
+    def __call__(self, x: jax.Array, *, seeds: jax.Array | None = None) -> jax.Array:  # [..., D_in] -> [..., D_out]
+        """`seeds` is unused: IA3 has no dropout."""
+        scale = self.ia3[...].astype(x.dtype)
+        return self.base(x * scale) if self.scales_input else self.base(x) * scale
+
+
+def wrap(base: nnx.Module, name: str, config: Ia3Config, key: jax.Array) -> nnx.Module:
+    """The layer that takes the place of the linear layer `name`; PEFT takes feed-forward modules by bare suffix."""
+    return Ia3Linear(base, scales_input=name.endswith(tuple(config.feedforward_modules)))

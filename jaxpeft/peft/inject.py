@@ -1,0 +1,115 @@
+"""Attaches a method's layers to a model, by the names of Hugging Face's modules.
+
+Knows no model: it asks for `model.linear_names()` (dotted path -> module name, `{layer}` for the layer's
+number) and `model.model_type`.
+"""
+
+import dataclasses
+import re
+import zlib
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import jax
+from flax import nnx
+
+from jaxpeft.config import PeftConfig
+from jaxpeft.errors import InputError
+from jaxpeft.peft import ia3, lora
+
+BASE = "base"  # the attribute under which an adapted layer holds the frozen one
+
+
+@dataclasses.dataclass(frozen=True)
+class Method:
+    """What a method adds, and whether the base itself trains."""
+
+    trained: tuple[str, ...] = ()  # names of the leaves that it adds
+    default_targets: Mapping[str, tuple[str, ...]] = dataclasses.field(default_factory=dict)
+    wrap: Callable[[nnx.Module, str, Any, jax.Array], nnx.Module] | None = None
+    trains_base: bool = False
+
+
+METHODS: Mapping[str, Method] = {
+    "lora": Method(lora.TRAINED, lora.DEFAULT_TARGETS, lora.wrap),
+    "ia3": Method(ia3.TRAINED, ia3.DEFAULT_TARGETS, ia3.wrap),
+    "full": Method(trains_base=True),
+    "head": Method(),
+}
+
+
+def attach(model: Any, config: PeftConfig, key: jax.Array) -> Any:
+    """Puts the adapters of `config.method` into the model, in place, and returns it.
+
+    Each adapter draws from `key` and its own path, so the values do not depend on which others there are.
+    Raises InputError when a target matches nothing.
+    """
+    method = METHODS[config.method]
+    if method.wrap is None:
+        return model
+    settings = _settings(config, model.model_type)
+    for path, name in targets(model, config).items():
+        parent, attribute = _parent(model, path)
+        own_key = jax.random.fold_in(key, zlib.crc32(path.encode()))
+        setattr(parent, attribute, method.wrap(getattr(parent, attribute), name, settings, own_key))
+    return model
+
+
+def targets(model: Any, config: PeftConfig) -> dict[str, str]:
+    """The linear layers that `config` names: dotted path -> module name.
+
+    A list entry matches a whole module name or its end after a dot (PEFT's rule); `target_regex` matches
+    whole names, and must take every layer of a stack or none. Raises InputError with the candidates when a
+    list entry, or the pattern, matches nothing.
+    """
+    # A head that trains anyway takes no adapter.
+    candidates = {path: name for path, name in model.linear_names().items() if path.split(".")[0] not in model.head}
+    if config.target_regex is not None:
+        found = {path: name for path, name in candidates.items() if _matches_stack(config.target_regex, name, model)}
+        unmatched = [] if found else [config.target_regex]
+    else:
+        wanted = config.target_modules or METHODS[config.method].default_targets[model.model_type]
+        found = {path: name for path, name in candidates.items() if any(_is_suffix(entry, name) for entry in wanted)}
+        unmatched = [entry for entry in wanted if not any(_is_suffix(entry, name) for name in candidates.values())]
+    if unmatched:
+        raise InputError(
+            f"peft.target_modules or target_regex: {', '.join(map(repr, unmatched))} matches no linear layer of this "
+            f"{model.model_type} model; candidates are {', '.join(sorted(_short_names(candidates.values())))}"
+        )
+    return found
+
+
+def _is_suffix(entry: str, name: str) -> bool:
+    return name == entry or name.endswith("." + entry)
+
+
+def _matches_stack(pattern: str, name: str, model: Any) -> bool:
+    if "{layer}" not in name:
+        return re.fullmatch(pattern, name) is not None
+    names = [name.replace("{layer}", str(layer)) for layer in range(model.config.num_hidden_layers)]
+    hits = [re.fullmatch(pattern, one) is not None for one in names]
+    if any(hits) and not all(hits):
+        raise InputError(
+            f"peft.target_regex {pattern!r} matches {name} in {sum(hits)} of {len(hits)} layers; "
+            "it must match in all of them"
+        )
+    return all(hits)
+
+
+def _short_names(names: Sequence[str]) -> set[str]:
+    """What follows the layer's number: the part that people write as a target."""
+    return {name.split("{layer}.")[-1] for name in names}
+
+
+def _settings(config: PeftConfig, model_type: str) -> Any:
+    settings = getattr(config, config.method)
+    if config.method == "ia3" and not settings.feedforward_modules and not config.target_modules:
+        return dataclasses.replace(settings, feedforward_modules=ia3.DEFAULT_FEEDFORWARD[model_type])
+    return settings
+
+
+def _parent(model: Any, path: str) -> tuple[Any, str]:
+    *parents, attribute = path.split(".")
+    for name in parents:
+        model = getattr(model, name)
+    return model, attribute

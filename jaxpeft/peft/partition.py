@@ -1,0 +1,69 @@
+"""Who trains: every leaf is labelled, then trainable and frozen leaves are split into two trees.
+
+    model                                        label
+    layers.attention.query.base.kernel           frozen     in bf16 if the model computes in it, no gradient
+    layers.attention.query.lora_a, lora_b        adapter    what the method trains (full: the encoder itself)
+    pooler.kernel (checkpoint lacked it)         head       the classifier, and all that is newly initialised
+    classifier.kernel                            head
+
+Trees are flat dicts, dotted path -> array: a path in a message, a mask and a checkpoint is the same string.
+"""
+
+from collections.abc import Collection, Mapping
+from typing import Any
+
+import jax
+from flax import nnx
+
+from jaxpeft.peft.inject import BASE, METHODS
+
+ADAPTER, HEAD, FROZEN = "adapter", "head", "frozen"
+Tree = dict[str, jax.Array]
+
+
+def flatten(model: Any) -> tuple[Any, Tree]:
+    """A model as (structure, leaves)."""
+    graphdef, state = nnx.split(model)
+    return graphdef, {".".join(map(str, path)): leaf.get_value() for path, leaf in nnx.to_flat_state(state)}
+
+
+def unflatten(graphdef: Any, leaves: Mapping[str, jax.Array]) -> Any:
+    """The inverse of `flatten`; works under `jit` and `grad`."""
+    state = nnx.from_flat_state([(tuple(path.split(".")), leaf) for path, leaf in leaves.items()])
+    return nnx.merge(graphdef, state, copy=True)
+
+
+def base_path(path: str) -> str:
+    """The leaf's path in the model without adapters."""
+    return ".".join(part for part in path.split(".") if part != BASE)
+
+
+def label(paths: Collection[str], method: str, head: Collection[str], new: Collection[str]) -> dict[str, str]:
+    """Path -> `adapter`, `head` or `frozen`.
+
+    Args:
+        paths: of every leaf of the adapted model.
+        head: attributes of the model that are its head. new: paths of the base model that no checkpoint filled.
+    """
+    rules = METHODS[method]
+
+    def one(path: str) -> str:
+        if path.split(".")[0] in head or base_path(path) in new:
+            return HEAD
+        return ADAPTER if rules.trains_base or path.rsplit(".", 1)[-1] in rules.trained else FROZEN
+
+    return {path: one(path) for path in paths}
+
+
+def split(leaves: Tree, labels: Mapping[str, str]) -> tuple[Tree, Tree]:
+    """(trainable, frozen); `{**trainable, **frozen}` is the inverse."""
+    trainable = {path: leaf for path, leaf in leaves.items() if labels[path] != FROZEN}
+    return trainable, {path: leaf for path, leaf in leaves.items() if labels[path] == FROZEN}
+
+
+def count(leaves: Mapping[str, Any], labels: Mapping[str, str]) -> dict[str, int]:
+    """Parameters a label."""
+    totals = dict.fromkeys((ADAPTER, HEAD, FROZEN), 0)
+    for path, leaf in leaves.items():
+        totals[labels[path]] += leaf.size
+    return totals

@@ -1,0 +1,82 @@
+"""What the process runs on: compilation cache, memory in use, versions, device."""
+
+import importlib.metadata
+import os
+import platform
+import tempfile
+from pathlib import Path
+
+import jax
+
+PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "tokenizers", "numpy", "scikit-learn")
+
+
+def set_compilation_cache(workdir: Path) -> Path:
+    """Keeps compiled steps for the next start; returns the folder.
+
+    `JAX_COMPILATION_CACHE_DIR` if set, else the user's cache folder, else (HOME not writable) the workdir.
+    """
+    folder = _cache_folder(workdir)
+    jax.config.update("jax_compilation_cache_dir", str(folder))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+    jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
+    return folder
+
+
+def _cache_folder(workdir: Path) -> Path:
+    if chosen := os.environ.get("JAX_COMPILATION_CACHE_DIR"):
+        return Path(chosen)
+    home = Path(os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser()) / "jaxpeft" / "xla"
+    try:
+        home.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=home):
+            return home
+    except OSError:
+        return workdir / "cache" / "xla"
+
+
+class PeakMemory:
+    """The most memory seen in use: the device's own count, else resident memory over what imports took.
+
+    Resident memory is the process's anonymous pages (mapped files do not count), looked at by `sample`.
+    """
+
+    def __init__(self) -> None:
+        self._baseline = _anonymous_bytes()
+        self._peak = 0
+
+    def sample(self) -> None:
+        """Looks now; a few microseconds."""
+        self._peak = max(self._peak, _anonymous_bytes() - self._baseline)
+
+    def report(self) -> dict[str, str | int]:
+        """`peak_bytes`, `device` and `how` it was measured."""
+        device = jax.local_devices()[0]
+        name = f"{device.device_kind} x {jax.local_device_count()}"
+        statistics = device.memory_stats()
+        if statistics and "peak_bytes_in_use" in statistics:
+            return {"peak_bytes": statistics["peak_bytes_in_use"], "device": name, "how": "device allocator, one device"}
+        self.sample()
+        how = "anonymous resident memory above that after imports, sampled at every step"
+        return {"peak_bytes": self._peak, "device": name, "how": how}
+
+
+def _anonymous_bytes() -> int:
+    try:
+        with open("/proc/self/status", encoding="ascii") as file:
+            return next(int(line.split()[1]) * 1024 for line in file if line.startswith("RssAnon"))
+    except (OSError, StopIteration):  # not Linux: the peak of all resident memory must do
+        import resource
+
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if platform.system() == "Darwin" else 1024)
+
+
+def versions() -> dict[str, str]:
+    """Versions of what numbers depend on."""
+    found = {name: importlib.metadata.version(name) for name in PACKAGES}
+    return {"python": platform.python_version(), **found}
+
+
+def device() -> dict[str, str | int]:
+    """Kind and count of the devices: what equality to the bit is relative to."""
+    return {"kind": jax.local_devices()[0].device_kind, "count": jax.local_device_count()}

@@ -1,0 +1,104 @@
+"""Checkpoints on disk, through orbax: the one file that knows its API.
+
+    checkpoints/<step>/   trainable, optimizer, best (the best trainable tree so far), and the position as metadata
+    best/                 trainable parameters of the tested step, written when the run ends
+"""
+
+import logging
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from orbax.checkpoint import v1 as ocp
+
+from jaxpeft.errors import InputError
+from jaxpeft.peft import Tree
+
+KEPT = 2
+Position = dict[str, Any]
+
+
+class Checkpoints:
+    """The latest checkpoints of a run. Saves in the background; a half-written one is never taken for whole."""
+
+    def __init__(self, folder: Path):
+        logging.getLogger("absl").setLevel(logging.CRITICAL)  # orbax reports every step of every save there
+        self._checkpointer = ocp.training.Checkpointer(
+            folder.absolute(),
+            preservation_policy=ocp.training.preservation_policies.LatestN(KEPT),
+            cleanup_tmp_directories=True,
+        )
+
+    def save(self, trainable: Tree, optimizer: Any, best: Tree, position: Position) -> None:
+        """Starts to save, once the save before is done. Arrays are copied before this returns."""
+        self._checkpointer.wait()
+        # Copies: the arrays themselves are donated to the next step while the files are still being written.
+        items = jax.tree.map(np.array, {"trainable": trainable, "optimizer": _flat(optimizer), "best": best})
+        step = position["step"]
+        self._checkpointer.save_checkpointables_async(step, items, custom_metadata=position, force=True, overwrite=True)
+
+    def restore(
+        self, trainable: Tree, optimizer: Any, report: Callable[[str], None]
+    ) -> tuple[Tree, Any, Tree, Position] | None:
+        """The newest checkpoint that can be read, as (trainable, optimizer, best, position); None without one.
+
+        The given trees say which arrays are expected, and on which devices. An unreadable checkpoint is passed
+        over for the one before, and `report` says so.
+        """
+        for metadata in sorted(self._checkpointer.checkpoints, key=lambda found: found.step, reverse=True):
+            expected = {"trainable": trainable, "optimizer": _flat(optimizer), "best": trainable}
+            try:
+                with warnings.catch_warnings():  # a failed load leaves a coroutine that nobody awaits
+                    warnings.simplefilter("ignore", RuntimeWarning)
+                    items = self._checkpointer.load_checkpointables(metadata.step, _abstract(expected))
+                position = self._checkpointer.metadata(metadata.step).custom_metadata
+                if not isinstance(position, dict) or position.get("step") != metadata.step:
+                    raise ValueError("its position is lost")
+            except Exception as error:  # orbax names a truncated file an incompatible handler, among much else
+                report(
+                    f"checkpoint {metadata.step} is unreadable ({type(error).__name__}): passed over for the one before"
+                )
+                continue
+            return items["trainable"], _unflat(items["optimizer"], optimizer), items["best"], position
+        return None
+
+    def close(self) -> None:
+        """Waits for the save under way."""
+        self._checkpointer.close()
+
+
+def save_best(folder: Path, trainable: Tree) -> None:
+    """Writes the trainable tree; a folder that is there is replaced."""
+    ocp.save(folder.absolute(), trainable, overwrite=True)
+
+
+def load_best(folder: Path, abstract: Tree) -> Tree:
+    """Reads a trainable tree of the shapes of `abstract`. Raises InputError when it is absent or unreadable."""
+    if not folder.is_dir():
+        raise InputError(f"{folder} is missing: the run has not finished; start its train command again to go on")
+    try:
+        return ocp.load(folder.absolute(), _abstract(abstract))
+    except Exception as error:  # see restore
+        raise InputError(f"{folder} is unreadable or of other shapes ({type(error).__name__})") from error
+
+
+def _flat(tree: Any) -> dict[str, Any]:
+    """Any tree as a flat dict: what is on disk needs none of optax's types to be read."""
+    return {jax.tree_util.keystr(path): leaf for path, leaf in jax.tree_util.tree_leaves_with_path(tree)}
+
+
+def _unflat(flat: dict[str, Any], like: Any) -> Any:
+    paths = [jax.tree_util.keystr(path) for path, _ in jax.tree_util.tree_leaves_with_path(like)]
+    return jax.tree.unflatten(jax.tree.structure(like), [flat[path] for path in paths])
+
+
+def _abstract(tree: Any) -> Any:
+    def one(leaf: Any) -> jax.ShapeDtypeStruct:
+        if isinstance(leaf, jax.Array):
+            return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=leaf.sharding)
+        return jax.ShapeDtypeStruct(np.shape(leaf), leaf.dtype, sharding=jax.local_devices()[0])
+
+    return jax.tree.map(one, tree)

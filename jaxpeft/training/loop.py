@@ -1,0 +1,265 @@
+"""The training loop: plan, step, record, evaluate, keep, stop. All that it needs to go on after a kill is on disk."""
+
+import collections
+import dataclasses
+import math
+import time
+from typing import Any
+
+import jax
+import numpy as np
+
+from jaxpeft.config import Config
+from jaxpeft.data.batches import Batch, BatchPlan, assemble, plan_epoch
+from jaxpeft.errors import InputError
+from jaxpeft.peft import FROZEN, Tree
+from jaxpeft.runtime import PeakMemory
+from jaxpeft.tasks import sequence_classification as task
+from jaxpeft.training.checkpoint import Checkpoints
+from jaxpeft.training.evaluation import Evaluator, Examples, score
+from jaxpeft.training.optimizer import optimizer, schedule
+from jaxpeft.training.parallel import Placement
+from jaxpeft.training.progress import Progress
+from jaxpeft.training.step import train_step
+from jaxpeft.training.system import System
+from jaxpeft.training.workdir import Workdir
+
+STEPS_IN_FLIGHT = 4  # the host prepares this far ahead before it asks for a loss
+SECONDS_BETWEEN_CHECKPOINTS = 60.0
+
+
+@dataclasses.dataclass
+class Position:
+    """How far a run is: what a checkpoint holds besides arrays. Seconds and counts sum over restarts."""
+
+    base_sha256: str
+    step: int = 0
+    best_step: int = 0
+    best_value: float | None = None
+    stale: int = 0  # evaluations since the best
+    stopped: str | None = None  # why, once training is over
+    train_seconds: float = 0.0  # without compilation and evaluation
+    eval_seconds: float = 0.0
+    compile_seconds: float = 0.0
+    examples: int = 0
+    tokens: int = 0
+
+
+@dataclasses.dataclass
+class Outcome:
+    """What training leaves: where it stopped, and the tree to test."""
+
+    position: Position
+    trainable: Tree
+    tested_step: int
+
+
+class Loop:
+    """One run over a system and its splits."""
+
+    def __init__(
+        self,
+        config: Config,
+        system: System,
+        train: Examples,
+        validation: Examples,
+        *,
+        buckets: tuple[int, ...],
+        placement: Placement,
+        evaluator: Evaluator,
+        workdir: Workdir,
+        progress: Progress,
+        memory: PeakMemory,
+    ):
+        self.config, self.system, self.train, self.validation = config, system, train, validation
+        self.buckets, self.placement, self.evaluator = buckets, placement, evaluator
+        self.workdir, self.progress, self.memory = workdir, progress, memory
+        settings = config.train
+        self.steps_per_epoch = math.ceil(len(train) / (settings.batch_size * settings.accumulate))
+        self.total = self.steps_per_epoch * settings.epochs
+        if settings.steps is not None:
+            self.total = min(self.total, settings.steps)
+        self.eval_every = settings.eval_every or self.steps_per_epoch
+        self.learning_rate = schedule(settings, settings.learning_rate, self.total)
+        labels = {path: label for path, label in system.labels.items() if label != FROZEN}
+        self.update = optimizer(settings, labels, self.total)
+        step = train_step(
+            system.graphdef, self.update, task.loss_sum, dropout_seed=seed_of(config, "dropout"), axis=placement.axis
+        )
+        self.step_function = placement.compiled(step, donate=(0, 1), batch_argument=3)
+        self._epoch_plans: tuple[int, list[BatchPlan]] = (-1, [])
+        self._in_flight: collections.deque[tuple[int, jax.Array]] = collections.deque()
+        self.first_step_at: float | None = None
+
+    def run(self) -> Outcome:
+        """Trains from the newest checkpoint, or from the start, to the end."""
+        self.checkpoints = Checkpoints(self.workdir.checkpoints)
+        self._resume()
+        self.progress.start(self.position.step, self.total)
+        self._start_clock()
+        while self.position.stopped is None:
+            self._take_step()
+            if self._is_over() or self.position.step % self.eval_every == 0:
+                self._evaluate()
+                self._save()
+            elif self._checkpoint_is_due():
+                self._record(leave=0)
+                self._save()
+        self.checkpoints.close()
+        self.progress.close()
+        last = self.config.train.test_on == "last"
+        trainable = self.placement.unreplicate(self.trainable) if last else self.best
+        return Outcome(self.position, trainable, self.position.step if last else self.position.best_step)
+
+    def _resume(self) -> None:
+        trainable, state = self.system.trainable, self.update.init(self.system.trainable)
+        found = self.checkpoints.restore(trainable, state, self.progress.say)
+        if found is None:
+            self.best, self.position = _on_host(trainable), Position(self.system.base_sha256)
+        else:
+            trainable, state, self.best, position = found
+            self.position = Position(**position)
+            if self.position.base_sha256 != self.system.base_sha256:
+                raise InputError(
+                    f"model.ref {self.config.model.ref!r} holds other tensors than when this run began "
+                    f"(sha256 {self.system.base_sha256[:12]}, then {self.position.base_sha256[:12]}): "
+                    "give the first base, or start in another --workdir"
+                )
+            self.progress.say(f"continues at step {self.position.step} of {self.total}")
+        self.workdir.cut_metrics(self.position.step)
+        self.trainable, self.state = self.placement.replicate(trainable), self.placement.replicate(state)
+        self.frozen = self.placement.replicate(self.system.frozen)
+        self._saved_at = time.monotonic()
+
+    # One step
+
+    def _take_step(self) -> None:
+        number = self.position.step
+        plan, batch = self._batch(number)
+        arguments = self.trainable, self.state, self.frozen, self.placement.shard(batch, axis=1), np.uint32(number)
+        self.trainable, self.state, loss = self.step_function(*arguments)
+        self.position.step += 1
+        self.position.examples += len(plan.examples)
+        self.position.tokens += int(self.train.encoded.lengths[plan.examples].sum())
+        self._in_flight.append((self.position.step, loss))
+        if self.first_step_at is None:
+            jax.block_until_ready(loss)
+            self.first_step_at = time.time()
+        self._record(leave=STEPS_IN_FLIGHT)
+
+    def _batch(self, number: int) -> tuple[BatchPlan, Batch]:
+        """The arrays of a step, [A, B, ...] for A forward passes."""
+        settings = self.config.train
+        epoch, index = divmod(number, self.steps_per_epoch)
+        size = settings.batch_size * settings.accumulate
+        if self._epoch_plans[0] != epoch:
+            seed = seed_of(self.config, "data")
+            plans = plan_epoch(self.train.encoded.lengths, self.buckets, size, seed=seed, epoch=epoch)
+            self._epoch_plans = epoch, plans
+        plan = self._epoch_plans[1][index]
+        batch = assemble(plan, self.train.encoded, self.train.labels, size)
+        return plan, {
+            name: leaf.reshape(settings.accumulate, settings.batch_size, *leaf.shape[1:])
+            for name, leaf in batch.items()
+        }
+
+    # Records and the clock
+
+    def _start_clock(self) -> None:
+        self._clock, self._compiled = time.perf_counter(), self.placement.compile_seconds
+
+    def _stop_clock(self) -> None:
+        """Adds the time since the clock was started to training's, compilation apart."""
+        compiling = self.placement.compile_seconds - self._compiled
+        self.position.train_seconds += time.perf_counter() - self._clock - compiling
+        self.position.compile_seconds += compiling
+        self._start_clock()
+
+    def _record(self, *, leave: int) -> None:
+        """Logs finished steps, all but the last `leave`: the device never waits for the host to read a loss."""
+        while len(self._in_flight) > leave:
+            self._log(self._next_record())
+
+    def _next_record(self) -> dict[str, Any]:
+        step, array = self._in_flight.popleft()
+        loss = float(np.asarray(array).reshape(-1)[0])
+        if not math.isfinite(loss):
+            self.checkpoints.close()
+            raise InputError(
+                f"the loss is {loss} at step {step}: lower train.learning_rate, set train.clip, or use "
+                f"model.dtype=float32; checkpoints of earlier steps are in {self.workdir.checkpoints}"
+            )
+        return {"step": step, "loss": loss, "learning_rate": float(self.learning_rate(step - 1))}
+
+    def _log(self, record: dict[str, Any]) -> None:
+        self._stop_clock()
+        self.memory.sample()
+        self.workdir.append_metrics(record)
+        speed = self.position.examples / max(self.position.train_seconds, 1e-9)
+        left = (self.total - record["step"]) * self.position.train_seconds / max(record["step"], 1)
+        self.progress.step(record, self.total, speed, left)
+
+    # Evaluation, keeping, stopping
+
+    def _evaluate(self) -> None:
+        self._record(leave=1)
+        record = self._next_record()
+        self._stop_clock()
+        compiled, started = self.placement.compile_seconds, time.perf_counter()
+        logits = self.evaluator.logits(self.trainable, self.frozen, self.validation)
+        scores = score(logits, self.validation, self.system.classes, resamples=0)
+        values = {name: interval["value"] for name, interval in scores.metrics.items()}
+        self._keep_best(values)
+        compiling = self.placement.compile_seconds - compiled
+        self.position.eval_seconds += time.perf_counter() - started - compiling
+        self.position.compile_seconds += compiling
+        self._start_clock()
+        self._log({**record, "validation": values})
+        name = self.config.train.select_metric
+        shown = "undefined" if values[name] is None else f"{values[name]:.4f}"
+        best = "  best so far" if self.position.stale == 0 else ""
+        self.progress.say(f"step {self.position.step}/{self.total}  validation {name} {shown}{best}")
+        self.position.stopped = self._reason_to_stop()
+
+    def _keep_best(self, values: dict[str, float | None]) -> None:
+        value, best = values[self.config.train.select_metric], self.position.best_value
+        if self.position.best_step == 0 or (value is not None and (best is None or value > best)):
+            self.best = _on_host(self.placement.unreplicate(self.trainable))
+            self.position.best_value, self.position.best_step, self.position.stale = value, self.position.step, 0
+        else:
+            self.position.stale += 1
+
+    def _is_over(self) -> bool:
+        return self._reason_to_stop() is not None
+
+    def _reason_to_stop(self) -> str | None:
+        settings = self.config.train
+        if self.position.step >= self.total:
+            return "steps" if self.total == settings.steps else "epochs"
+        if settings.seconds is not None and self.position.train_seconds >= settings.seconds:
+            return "seconds"
+        return "patience" if settings.patience is not None and self.position.stale >= settings.patience else None
+
+    def _checkpoint_is_due(self) -> bool:
+        every = self.config.train.checkpoint_every
+        if every is not None:
+            return self.position.step % every == 0
+        return time.monotonic() - self._saved_at > SECONDS_BETWEEN_CHECKPOINTS
+
+    def _save(self) -> None:
+        self._stop_clock()
+        trainable, state = self.placement.unreplicate((self.trainable, self.state))
+        self.checkpoints.save(trainable, state, self.best, dataclasses.asdict(self.position))
+        self._saved_at = time.monotonic()
+        self._start_clock()
+
+
+def _on_host(tree: Tree) -> Tree:
+    """A copy that no later step overwrites."""
+    return jax.tree.map(np.array, tree)
+
+
+def seed_of(config: Config, source: str) -> int:
+    """The seed of `data`, `init` or `dropout`."""
+    own = getattr(config.seeds, source)
+    return config.seed if own is None else own

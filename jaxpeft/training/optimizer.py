@@ -1,0 +1,52 @@
+"""AdamW over the trainable tree alone: clip, then decay matrices only, then a learning rate a group."""
+
+from collections.abc import Callable, Mapping
+
+import jax.numpy as jnp
+import optax
+
+from jaxpeft.config import TrainConfig
+from jaxpeft.peft import HEAD
+
+# Leaves that decay, by role: vectors (biases, norm scales, IA3) do not, and in a stack they too are matrices.
+DECAYED_ROLES = ("kernel", "embedding", "lora_a", "lora_b")
+
+Schedule = Callable[[int], float]
+
+
+def schedule(config: TrainConfig, peak: float, steps: int) -> Schedule:
+    """Learning rate at a step (0, 1, ...): linear warm-up from 0 over `warmup_ratio` of `steps`, then the shape.
+
+    The same numbers as transformers' schedules: linear falls to 0 at `steps`, cosine is half a period.
+    """
+    warmup = int(config.warmup_ratio * steps + 0.5)
+    rest = max(1, steps - warmup)
+    after = {
+        "linear": optax.linear_schedule(peak, 0.0, rest),
+        "cosine": optax.cosine_decay_schedule(peak, rest),
+        "constant": optax.constant_schedule(peak),
+    }[config.schedule]
+    if warmup == 0:
+        return after
+    return optax.join_schedules([optax.linear_schedule(0.0, peak, warmup), after], [warmup])
+
+
+def optimizer(config: TrainConfig, labels: Mapping[str, str], steps: int) -> optax.GradientTransformation:
+    """The update rule for a flat trainable tree whose leaves carry `labels` (adapter or head).
+
+    Gradients are clipped by the global norm over both groups before anything else.
+    """
+    decays = {path: path.rsplit(".", 1)[-1] in DECAYED_ROLES for path in labels}
+    head_peak = config.learning_rate if config.head_learning_rate is None else config.head_learning_rate
+
+    def scale(peak: float) -> optax.GradientTransformation:
+        return optax.scale_by_learning_rate(schedule(config, peak, steps))
+
+    is_head = {path: name == HEAD for path, name in labels.items()}
+    return optax.chain(
+        optax.identity() if config.clip is None else optax.clip_by_global_norm(config.clip),
+        optax.scale_by_adam(mu_dtype=jnp.float32),
+        optax.add_decayed_weights(config.weight_decay, mask=decays),
+        optax.masked(scale(head_peak), is_head),
+        optax.masked(scale(config.learning_rate), {path: not head for path, head in is_head.items()}),
+    )

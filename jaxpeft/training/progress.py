@@ -1,0 +1,71 @@
+"""What a run tells: a bar on a terminal, plain lines in a log, scalars for TensorBoard. Never text of a note."""
+
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+SECONDS_BETWEEN_LINES = 10.0
+
+
+class Progress:
+    """Shows how far training is."""
+
+    def __init__(self, tensorboard: Path | None = None):
+        self._tensorboard, self._writer = tensorboard, None
+        self._bar: Any = None
+        self._last_line = 0.0
+
+    def say(self, text: str) -> None:
+        """One line, above the bar if there is one."""
+        if self._bar is not None:
+            self._bar.write(text, file=sys.stdout)
+        else:
+            print(text, flush=True)
+
+    def start(self, step: int, total: int) -> None:
+        """Training goes on from `step` of `total`."""
+        if sys.stderr.isatty():
+            import tqdm
+
+            self._bar = tqdm.tqdm(total=total, initial=step, unit="step", dynamic_ncols=True)
+
+    def step(self, record: dict[str, Any], total: int, examples_per_second: float, seconds_left: float) -> None:
+        """A finished step: `record` has step, loss, learning_rate and maybe validation scores."""
+        self._write_scalars(record)
+        speed = f"{examples_per_second:.1f} examples/s"
+        if self._bar is not None:
+            self._bar.set_postfix_str(f"loss {record['loss']:.4f}, lr {record['learning_rate']:.2e}, {speed}", refresh=False)
+            self._bar.update(record["step"] - self._bar.n)
+        elif time.monotonic() - self._last_line > SECONDS_BETWEEN_LINES or record["step"] in (1, total):
+            self._last_line = time.monotonic()
+            self.say(
+                f"step {record['step']}/{total}  loss {record['loss']:.4f}  lr {record['learning_rate']:.2e}  {speed}  "
+                f"ETA {_clock(seconds_left)}"
+            )
+
+    def close(self) -> None:
+        """Ends the bar and the event file."""
+        if self._bar is not None:
+            self._bar.close()
+            self._bar = None
+        if self._writer is not None:
+            self._writer.close()
+
+    def _write_scalars(self, record: dict[str, Any]) -> None:
+        if self._tensorboard is None:
+            return
+        if self._writer is None:
+            from tensorboardX import SummaryWriter  # slow to import, and the first step is under way by now
+
+            self._writer = SummaryWriter(str(self._tensorboard), purge_step=record["step"])
+        scalars = {"train/loss": record["loss"], "train/learning_rate": record["learning_rate"]}
+        scalars |= {f"validation/{name}": value for name, value in record.get("validation", {}).items()}
+        for name, value in scalars.items():
+            if value is not None:
+                self._writer.add_scalar(name, value, record["step"])
+
+
+def _clock(seconds: float) -> str:
+    minutes, seconds = divmod(int(seconds), 60)
+    return f"{minutes // 60}:{minutes % 60:02}:{seconds:02}" if minutes >= 60 else f"{minutes}:{seconds:02}"

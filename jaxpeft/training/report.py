@@ -1,0 +1,95 @@
+"""What a finished run prints: its scores beside the majority answer's, its classes, its size and its time."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+_SPLITS = ("validation", "test")
+_CLASS_COLUMNS = ("name", "support", "predicted", "precision", "recall", "f1", "auroc", "auprc")
+
+
+def final_table(result: Mapping[str, Any]) -> str:
+    """The outcome in result.json as text for a terminal.
+
+    Scores are `value [low, high]`, the interval of 95 %; `-` is undefined. The classes are those of
+    `per_class.test`, else `per_class.validation`, where the result has them.
+    """
+    parts = [_score_table(result)]
+    per_class = result.get("per_class", {})
+    split = next((split for split in reversed(_SPLITS) if per_class.get(split)), None)
+    if split:
+        parts.append(_class_table(per_class[split], split))
+    parts.append("\n".join(_size_and_time(result)))
+    return "\n\n".join(parts) + "\n"
+
+
+def evaluation_table(report: Mapping[str, Any]) -> str:
+    """What evaluate found on one split, and whether that is what the run had found."""
+    split = report["split"]
+    as_result = {"metrics": {split: report["metrics"]}, "few_clusters": report["few_clusters"]}
+    parts = [_score_table(as_result, (split,)), _class_table(report["per_class"], split)]
+    if against := report.get("against_result"):
+        verdict = "equals" if against["same"] else "DIFFERS from"
+        parts.append(
+            f"{verdict} result.json (checked {against['checked']}; largest difference {against['largest_difference']:.1e})"
+        )
+    return "\n\n".join(parts) + "\n"
+
+
+def _score_table(result: Mapping[str, Any], splits: Sequence[str] = _SPLITS) -> str:
+    """One line a metric: each split's score, and the majority answer's."""
+    splits = [split for split in splits if result["metrics"].get(split)]
+    names = list(dict.fromkeys(name for split in splits for name in result["metrics"][split]))
+    rows: list[list[str]] = [["metric"]] + [[name] for name in names]
+    for split in splits:
+        majority = result.get("majority", {}).get(split, {})
+        rows[0] += [split, "majority"]
+        for row, name in zip(rows[1:], names, strict=True):
+            row += [_interval(result["metrics"][split].get(name, {})), _number(majority.get(name))]
+    table = _aligned(rows)
+    if result.get("few_clusters"):
+        table += "\nFewer than 100 patients, documents or rows to resample: the intervals are too narrow."
+    return table
+
+
+def _class_table(classes: Sequence[Mapping[str, Any]], split: str) -> str:
+    """One line a class of the split."""
+    rows = [[f"class ({split})", *_CLASS_COLUMNS[1:]]]
+    rows += [[_number(row.get(column)) for column in _CLASS_COLUMNS] for row in classes]
+    return _aligned(rows)
+
+
+def _size_and_time(result: Mapping[str, Any]) -> list[str]:
+    """What was trained, for how long, and in how much memory."""
+    timing = result["timing"]
+    trainable, total = result["trainable_params"], result["total_params"]
+    lines = [
+        f"parameters  {trainable:,} of {total:,} trained ({trainable / total:.2%}): "
+        f"{result['peft_params']:,} {result['method']}, {result['head_params']:,} head",
+        f"steps       {result['steps']:,}, tested at step {result['best_step']:,}",
+        f"time        {timing['train_s']:.1f} s training ({timing['examples_per_s']:.1f} examples/s), "
+        f"{timing['compile_s']:.1f} s compilation, {timing['eval_s']:.1f} s evaluation",
+    ]
+    memory = result.get("memory", {})
+    if memory.get("peak_bytes"):
+        lines.append(f"memory      {memory['peak_bytes'] / 2**20:,.0f} MiB at the peak ({memory['device']})")
+    return lines
+
+
+def _aligned(rows: Sequence[Sequence[str]]) -> str:
+    """Rows of cells as lines, each column as wide as its widest cell, under a rule below the first row."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = ["  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]
+    return "\n".join([lines[0], "-" * (sum(widths) + 2 * (len(widths) - 1)), *lines[1:]])
+
+
+def _interval(score: Mapping[str, float | None]) -> str:
+    """`0.912 [0.880, 0.940]`."""
+    value, low, high = (score.get(key) for key in ("value", "low", "high"))
+    return _number(value) if low is None else f"{_number(value)} [{_number(low)}, {_number(high)}]"
+
+
+def _number(value: str | int | float | None) -> str:
+    """Three decimals for a float, `-` for None."""
+    if value is None:
+        return "-"
+    return f"{value:.3f}" if isinstance(value, float) else str(value)

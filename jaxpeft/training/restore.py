@@ -1,0 +1,148 @@
+"""A finished workdir in another process: the same system, the same scores, and predictions for new text."""
+
+import csv
+import io
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from jaxpeft import runtime
+from jaxpeft.config import Config, from_dict
+from jaxpeft.data.load import load as load_data
+from jaxpeft.data.readers.jsonl_csv import read_rows
+from jaxpeft.data.rows import Rows
+from jaxpeft.errors import InputError
+from jaxpeft.tasks import sequence_classification as task
+from jaxpeft.training import system
+from jaxpeft.training.checkpoint import load_best
+from jaxpeft.training.evaluation import Evaluator, prepare, score
+from jaxpeft.training.loop import seed_of
+from jaxpeft.training.parallel import placement
+from jaxpeft.training.run import split_report
+from jaxpeft.training.workdir import Workdir, flatten, read_json, write_json, write_text
+
+SPLITS = ("train", "validation", "test")
+
+
+class Restored:
+    """The tested step of a finished run, on this process's devices.
+
+    Raises InputError when the workdir is unfinished or unreadable, or its base holds other tensors than it was
+    trained on (unless `allow_other_base`).
+    """
+
+    def __init__(self, root: Path, *, base: str | None = None, allow_other_base: bool = False):
+        self.workdir = Workdir(root)
+        if not root.is_dir():
+            raise InputError(f"--workdir={root}: no such folder")
+        self.config = from_dict(read_json(self.workdir.config))
+        if not self.workdir.result.exists():
+            raise InputError(f"{root} holds no result.json: the run has not finished; start its train command again")
+        self.result = read_json(self.workdir.result)
+        self.config.model.ref = base or self.config.model.ref
+        self.system = _build(self.config, self.result)
+        self._check_base(allow_other_base)
+        self.trainable = load_best(self.workdir.best, self.system.trainable)
+        train = self.config.train
+        self._placement = placement(self.config.parallel, (train.eval_batch_size,))
+        self._placed = self._placement.replicate((self.trainable, self.system.frozen))
+        buckets = tuple(self.result["buckets"])
+        self._evaluator = Evaluator(self.system.graphdef, self._placement, buckets, train.eval_batch_size)
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names of the labels, in the order of the logits."""
+        return self.system.classes
+
+    def probabilities(self, rows: Rows) -> np.ndarray:
+        """Probability of each class, float64 [N, C]."""
+        examples = prepare(rows, self.system.encoder, self.classes, cache=None)
+        return task.probabilities(self._evaluator.logits(*self._placed, examples))
+
+    def predict(self, texts: Sequence[str], pairs: Sequence[str] | None = None) -> list[dict[str, Any]]:
+        """`prediction` and `probabilities` (label -> p) for each text, or each text with its pair."""
+        rows = Rows(text=list(texts), text_pair=None if pairs is None else list(pairs))
+        if not texts:
+            return []
+        found = task.prediction_rows(rows, self.probabilities(rows), self.classes)
+        return [{name: one[name] for name in ("prediction", "probabilities")} for one in found]
+
+    def evaluate(self, split: str, data: str | None = None) -> dict[str, Any]:
+        """Scores a split, writes evaluations/<split>.json, and says how that compares with the run's own result."""
+        config = self.config
+        seed = seed_of(config, "data")
+        splits = load_data(config.data, seed, self.workdir.root, config.model.allow_download, data)
+        examples = prepare(getattr(splits, split), self.system.encoder, self.classes, cache=None)
+        scores = score(self._evaluator.logits(*self._placed, examples), examples, self.classes)
+        report = {
+            "split": split,
+            **split_report(scores),
+            "base_sha256": self.system.base_sha256,
+            "versions": runtime.versions(),
+            "device": runtime.device(),
+        }
+        if split in self.result["metrics"]:
+            report["against_result"] = self._compare(report, self.result["metrics"][split])
+        write_json(self.workdir.evaluation(split), report)
+        return report
+
+    def _compare(self, report: dict[str, Any], recorded: dict[str, Any]) -> dict[str, Any]:
+        """Whether the metrics equal the run's: to the bit on the same kind of machine, else within 1e-5."""
+        same_machine = all(report[name] == self.result[name] for name in ("device", "versions"))
+        ours, theirs = flatten(report["metrics"]), flatten(recorded)
+        differences = [
+            abs(ours[name] - value) for name, value in theirs.items() if value is not None and ours[name] is not None
+        ]
+        largest = max(differences, default=0.0)
+        same = ours == theirs if same_machine else ours.keys() == theirs.keys() and largest <= 1e-5
+        return {"checked": "to the bit" if same_machine else "within 1e-5", "same": same, "largest_difference": largest}
+
+    def _check_base(self, allow_other_base: bool) -> None:
+        for name, ours in (
+            ("base_sha256", self.system.base_sha256),
+            ("tokenizer_sha256", self.system.encoder.sha256),
+        ):
+            if self.result[name] != ours and not allow_other_base:
+                raise InputError(
+                    f"model.ref {self.config.model.ref!r} is another base than the run was trained on: {name} is "
+                    f"{ours[:12]}, in result.json {self.result[name][:12]}; give the right one with --base=REF, "
+                    "or --allow_other_base to score this one"
+                )
+
+
+def _build(config: Config, result: dict[str, Any]) -> system.System:
+    seed = result["seeds"]["init"]  # fills the new leaves for a moment: load_best replaces them all
+    return system.build(config, result["labels"], seed=seed, new=result["new_tensors"])
+
+
+def predict_file(restored: Restored, source: Path, target: Path) -> int:
+    """The rows of a JSONL or CSV file with `prediction` and `probabilities` added, in the target's format.
+
+    In CSV the probabilities are columns `probability_<label>`. Returns the number of rows.
+    """
+    if target.suffix not in (".jsonl", ".csv"):
+        raise InputError(f"--output={target}: expected a name that ends in .jsonl or .csv")
+    rows, raw = read_rows(source, restored.config.data.columns, False)
+    if (rows.text_pair is not None) != bool(restored.result["pairs"]):
+        expected = "pairs of texts" if restored.result["pairs"] else "single texts"
+        raise InputError(f"{source}: the model was trained on {expected}; see data.columns.text_pair")
+    predictions = restored.predict(rows.text, rows.text_pair)
+    if target.suffix == ".jsonl":
+        text = "".join(json.dumps(old | new, ensure_ascii=False) + "\n" for old, new in zip(raw, predictions, strict=True))
+    else:
+        text = _csv_text(raw, predictions, restored.classes)
+    write_text(target, text)
+    return len(raw)
+
+
+def _csv_text(raw: Sequence[dict[str, Any]], predictions: Sequence[dict[str, Any]], classes: Sequence[str]) -> str:
+    buffer = io.StringIO()
+    columns = [*raw[0], "prediction", *(f"probability_{name}" for name in classes)]
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerow(columns)
+    for old, new in zip(raw, predictions, strict=True):
+        writer.writerow([*old.values(), new["prediction"], *new["probabilities"].values()])
+    return buffer.getvalue()

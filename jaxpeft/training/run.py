@@ -1,0 +1,200 @@
+"""The train mode: from a config to a finished workdir."""
+
+import shutil
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from jaxpeft import runtime
+from jaxpeft.config import Config
+from jaxpeft.data.batches import bucket_lengths
+from jaxpeft.data.load import load as load_data
+from jaxpeft.data.splits import Splits
+from jaxpeft.data.tokenise import private_folder
+from jaxpeft.tasks import sequence_classification as task
+from jaxpeft.tasks.metrics import ClassificationScores, majority_scores
+from jaxpeft.training import plots, system
+from jaxpeft.training.checkpoint import save_best
+from jaxpeft.training.evaluation import Evaluator, Examples, prepare, score
+from jaxpeft.training.loop import Loop, Outcome, seed_of
+from jaxpeft.training.parallel import placement
+from jaxpeft.training.progress import Progress
+from jaxpeft.training.report import final_table
+from jaxpeft.training.workdir import Workdir, read_json, write_json, write_lines
+
+TESTED = ("validation", "test")
+
+
+def train(config: Config, workdir: Workdir, *, started: float) -> dict[str, Any]:
+    """Runs one experiment to its end, or on from where it was; returns (and leaves) the result.
+
+    `started` is the time at which the process began, the zero of `time_to_first_step_s`. Raises InputError.
+    """
+    workdir.claim(config)
+    if workdir.result.exists():
+        print(f"{workdir.root} is finished:\n{final_table(read_json(workdir.result))}")
+        return read_json(workdir.result)
+    memory = runtime.PeakMemory()
+    runtime.set_compilation_cache(workdir.root)
+    splits = load_data(config.data, seed_of(config, "data"), workdir.root, config.model.allow_download)
+    place = placement(config.parallel, (config.train.batch_size, config.train.eval_batch_size))
+    model = system.build(config, splits.labels, seed=seed_of(config, "init"))
+    examples = _prepare(config, splits, model, workdir)
+    buckets = bucket_lengths(examples["train"].encoded.lengths, config.data.buckets, config.data.max_length)
+    evaluator = Evaluator(model.graphdef, place, buckets, config.train.eval_batch_size)
+    progress = Progress(workdir.tensorboard)
+    _announce(config, model, examples, progress)
+    loop = Loop(
+        config,
+        model,
+        examples["train"],
+        examples["validation"],
+        buckets=buckets,
+        placement=place,
+        evaluator=evaluator,
+        workdir=workdir,
+        progress=progress,
+        memory=memory,
+    )
+    outcome = loop.run()
+    scores = _test(outcome, model, examples, evaluator, loop, workdir)
+    first_step = None if loop.first_step_at is None else loop.first_step_at - started
+    result = {
+        **_identity(config, model, examples, buckets),
+        **_outcome(outcome, scores, examples, model),
+        "timing": _timing(outcome, first_step),
+        "memory": memory.report(),
+        "versions": runtime.versions(),
+        "device": runtime.device(),
+        "data_report": splits.report,
+    }
+    _draw(config, workdir, scores, model)
+    write_json(workdir.result, result)
+    shutil.rmtree(workdir.checkpoints, ignore_errors=True)
+    print(final_table(result))
+    return result
+
+
+def _prepare(config: Config, splits: Splits, model: system.System, workdir: Workdir) -> dict[str, Examples]:
+    cache = Path(config.data.cache_dir).expanduser() if config.data.cache_dir else workdir.cache
+    private_folder(cache)
+    return {
+        name: prepare(getattr(splits, name), model.encoder, splits.labels, cache)
+        for name in ("train", "validation", "test")
+    }
+
+
+def _announce(config: Config, model: system.System, examples: Mapping[str, Examples], progress: Progress) -> None:
+    counts = model.count()
+    sizes = ", ".join(f"{name} {len(split)}" for name, split in examples.items())
+    cut = examples["train"].encoded.truncated
+    progress.say(f"{config.name}: {config.peft.method} on {config.model.ref}")
+    progress.say(f"examples: {sizes}; {len(model.classes)} labels; {cut} training texts cut at {config.data.max_length} tokens")
+    progress.say(f"trains {counts['trainable_params']:,} of {counts['total_params']:,} parameters")
+    if model.ignored_tensors:
+        progress.say(f"tensors of the checkpoint without use here: {', '.join(model.ignored_tensors)}")
+    if model.new_tensors:
+        progress.say(f"newly initialised, and trained: {', '.join(model.new_tensors)}")
+    for name in TESTED:
+        labels = examples[name].labels
+        if labels is not None and (unseen := int((labels == task.UNSEEN).sum())):
+            progress.say(f"{name}: {unseen} rows have a label that training lacks; each counts as wrong")
+
+
+def _test(
+    outcome: Outcome,
+    model: system.System,
+    examples: Mapping[str, Examples],
+    evaluator: Evaluator,
+    loop: Loop,
+    workdir: Workdir,
+) -> dict[str, ClassificationScores]:
+    """Scores the tested step on validation and test, and writes its parameters and predictions."""
+    trainable = loop.placement.replicate(outcome.trainable)
+    scores = {}
+    for name in TESTED:
+        started, compiled = time.perf_counter(), loop.placement.compile_seconds
+        logits = evaluator.logits(trainable, loop.frozen, examples[name])
+        compiling = loop.placement.compile_seconds - compiled
+        outcome.position.compile_seconds += compiling
+        outcome.position.eval_seconds += time.perf_counter() - started - compiling
+        scores[name] = score(logits, examples[name], model.classes)
+        rows = task.prediction_rows(examples[name].rows, task.probabilities(logits), model.classes)
+        write_lines(workdir.predictions(name), rows)
+    save_best(workdir.best, outcome.trainable)
+    return scores
+
+
+def _identity(
+    config: Config, model: system.System, examples: Mapping[str, Examples], buckets: tuple[int, ...]
+) -> dict[str, Any]:
+    return {
+        "name": config.name,
+        "task": config.task,
+        "method": config.peft.method,
+        "model": config.model.ref,
+        "model_type": model.model_type,
+        "base_sha256": model.base_sha256,
+        "tokenizer_sha256": model.encoder.sha256,
+        "labels": list(model.classes),
+        "seeds": {source: seed_of(config, source) for source in ("data", "init", "dropout")},
+        **model.count(),
+        "ignored_tensors": list(model.ignored_tensors),
+        "new_tensors": list(model.new_tensors),
+        "examples": {name: len(split) for name, split in examples.items()},
+        "truncated": {name: split.encoded.truncated for name, split in examples.items()},
+        "buckets": list(buckets),
+        "pairs": examples["train"].rows.text_pair is not None,
+    }
+
+
+def _outcome(
+    outcome: Outcome, scores: Mapping[str, ClassificationScores], examples: Mapping[str, Examples], model: system.System
+) -> dict[str, Any]:
+    train_labels = examples["train"].labels
+    majority = {name: majority_scores(train_labels, examples[name].labels, model.classes) for name in scores}
+    reports = {name: split_report(found) for name, found in scores.items()}
+    by_field = {field: {name: report[field] for name, report in reports.items()} for field in reports["test"]}
+    return {
+        "steps": outcome.position.step,
+        "best_step": outcome.position.best_step,
+        "tested_step": outcome.tested_step,
+        "stopped": outcome.position.stopped,
+        **by_field,
+        "few_clusters": any(by_field["few_clusters"].values()),
+        "majority": majority,
+    }
+
+
+def split_report(scores: ClassificationScores) -> dict[str, Any]:
+    """What result.json and evaluations/<split>.json say of the scores of one split."""
+    return {
+        "metrics": scores.metrics,
+        "few_clusters": scores.few_clusters,
+        "clusters": scores.clusters,
+        "unseen_label_rows": scores.unseen,
+        "per_class": scores.per_class,
+        "confusion": scores.confusion.tolist(),
+    }
+
+
+def _timing(outcome: Outcome, first_step: float | None) -> dict[str, float | None]:
+    position = outcome.position
+    return {
+        "time_to_first_step_s": first_step,
+        "compile_s": position.compile_seconds,
+        "train_s": position.train_seconds,
+        "eval_s": position.eval_seconds,
+        "examples_per_s": position.examples / position.train_seconds,
+        "tokens_per_s": position.tokens / position.train_seconds,
+    }
+
+
+def _draw(config: Config, workdir: Workdir, scores: Mapping[str, ClassificationScores], model: system.System) -> None:
+    workdir.plots.mkdir(exist_ok=True)
+    plots.learning_curve(
+        workdir.read_metrics(), workdir.plots / "learning_curve.png", metric=config.train.select_metric
+    )
+    confusion = scores["test"].confusion
+    plots.confusion_matrix(confusion, model.classes, workdir.plots / "confusion_test.png", f"{config.name}, test")

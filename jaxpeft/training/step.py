@@ -1,0 +1,68 @@
+"""The pure functions of training: one step and one forward pass. `parallel` says where they run.
+
+    (trainable, optimizer state, frozen, batch, number) -> (trainable, optimizer state, loss)
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from jaxpeft.models.dropout import example_seeds
+from jaxpeft.peft import Tree, unflatten
+
+Arrays = dict[str, jax.Array]
+LossFunction = Callable[[jax.Array, Arrays], jax.Array]
+INPUTS = ("ids", "mask", "segments")
+
+
+def train_step(
+    graphdef: Any,
+    update: optax.GradientTransformation,
+    loss_of: LossFunction,
+    *,
+    dropout_seed: int,
+    axis: str | None = None,
+) -> Callable[..., tuple[Tree, Any, jax.Array]]:
+    """The step over a batch whose arrays are [A, B, ...]: A forward passes accumulate into one update.
+
+    `loss_of(logits, micro_batch)` is the weighted sum of the examples' losses. The step's loss is that sum over
+    the sum of weights: of all forward passes and, with `axis`, of all devices, so it does not depend on how a
+    batch is cut. Gradients exist for the trainable tree only.
+    """
+
+    def loss_sum(trainable: Tree, frozen: Tree, batch: Arrays, number: jax.Array) -> jax.Array:
+        model = unflatten(graphdef, {**trainable, **frozen})
+        seeds = example_seeds(dropout_seed, number, batch["example"])
+        return loss_of(model(**{name: batch[name] for name in INPUTS if name in batch}, seeds=seeds), batch)
+
+    def step(trainable: Tree, state: Any, frozen: Tree, batch: Arrays, number: jax.Array):
+        def accumulate(totals, micro_batch):
+            sums = jax.value_and_grad(loss_sum)(trainable, frozen, micro_batch, number)
+            return jax.tree.map(jnp.add, totals, sums), None
+
+        if batch["ids"].shape[0] == 1:  # no scan around a single pass: it would cost a copy of the gradients
+            first = jax.tree.map(lambda leaf: leaf[0], batch)
+            totals = jax.value_and_grad(loss_sum)(trainable, frozen, first, number)
+        else:
+            zeros = jnp.zeros(()), jax.tree.map(jnp.zeros_like, trainable)
+            totals, _ = jax.lax.scan(accumulate, zeros, batch)
+        sums = (*totals, batch["weight"].sum())
+        loss, gradients, weight = sums if axis is None else jax.lax.psum(sums, axis)
+        gradients = jax.tree.map(lambda leaf: leaf / weight, gradients)
+        updates, state = update.update(gradients, state, trainable)
+        return optax.apply_updates(trainable, updates), state, loss / weight
+
+    return step
+
+
+def forward_pass(graphdef: Any) -> Callable[[Tree, Tree, Arrays], jax.Array]:
+    """Logits of a batch [B, ...], dropout off."""
+
+    def forward(trainable: Tree, frozen: Tree, batch: Arrays) -> jax.Array:
+        model = unflatten(graphdef, {**trainable, **frozen})
+        return model(**{name: batch[name] for name in INPUTS if name in batch})
+
+    return forward

@@ -1,0 +1,106 @@
+"""A system: a base model with a method, its leaves split into trainable and frozen, and its tokenizer."""
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+
+from jaxpeft import peft
+from jaxpeft.config import Config
+from jaxpeft.data.tokenise import TextEncoder, text_encoder
+from jaxpeft.errors import InputError
+from jaxpeft.models import MODELS, pretrained
+
+
+@dataclasses.dataclass
+class System:
+    """What a run needs of a model, on the host's default device."""
+
+    graphdef: Any
+    trainable: peft.Tree
+    frozen: peft.Tree
+    labels: dict[str, str]  # path -> adapter, head or frozen
+    encoder: TextEncoder
+    classes: tuple[str, ...]
+    model_type: str
+    base_sha256: str
+    new_tensors: tuple[str, ...]
+    ignored_tensors: tuple[str, ...]
+
+    def count(self) -> dict[str, int]:
+        """`peft_params`, `head_params`, `trainable_params` (their sum) and `total_params`."""
+        counts = peft.count({**self.trainable, **self.frozen}, self.labels)
+        trainable = counts[peft.ADAPTER] + counts[peft.HEAD]
+        return {
+            "peft_params": counts[peft.ADAPTER],
+            "head_params": counts[peft.HEAD],
+            "trainable_params": trainable,
+            "total_params": trainable + counts[peft.FROZEN],
+        }
+
+
+def abstract(config: Config, hf_config: dict[str, Any], classes: int) -> Any:
+    """The model of a parsed `config.json` without adapters and without memory."""
+    config_class, model_class = MODELS[hf_config["model_type"]]
+    settings = config.model
+    model_config = config_class.from_hf(
+        hf_config, num_labels=classes, dtype=settings.dtype, remat=settings.remat, unroll=settings.unroll
+    )
+    return nnx.eval_shape(lambda: model_class(model_config))
+
+
+def partition(config: Config, model: Any, new: Sequence[str]) -> dict[str, str]:
+    """The label of every leaf of the abstract model once the method is attached."""
+    adapted = nnx.eval_shape(lambda: peft.attach(nnx.clone(model), config.peft, jax.random.key(0)))
+    return peft.label(peft.flatten(adapted)[1], config.peft.method, model.head, new)
+
+
+def build(config: Config, classes: Sequence[str], *, seed: int, new: Sequence[str] | None = None) -> System:
+    """Loads the base, attaches the method and splits the leaves. Raises InputError for a base that does not fit.
+
+    Args:
+        config: the experiment. classes: names of the labels. seed: of everything newly initialised.
+        new: leaves to treat as newly initialised, where a restore knows better than the checkpoint.
+    """
+    folder = pretrained.resolve(config.model.ref, allow_download=config.model.allow_download)
+    hf_config = pretrained.read_config(folder)
+    model = abstract(config, hf_config, len(classes))
+    _check_length(config, model, folder)
+    checkpoint = pretrained.Checkpoint(folder, model.base_prefix, model.head)
+    matched = pretrained.match(model, checkpoint.shapes())
+    new = matched.new if new is None else tuple(new)
+    labels = partition(config, model, new)
+    frozen_bases = {peft.base_path(path) for path, label in labels.items() if label == peft.FROZEN}
+    init_key, adapter_key = jax.random.split(jax.random.key(seed))
+    sha256 = pretrained.load(
+        model,
+        checkpoint,
+        matched.new,
+        init_key,
+        dtype_of=lambda path: jnp.dtype(config.model.dtype if path in frozen_bases else "float32"),
+    )
+    graphdef, leaves = peft.flatten(peft.attach(model, config.peft, adapter_key))
+    trainable, frozen = peft.split(leaves, labels)
+    encoder = text_encoder(folder, lowercase=config.model.lowercase, max_length=config.data.max_length)
+    return System(
+        graphdef=graphdef,
+        trainable=trainable,
+        frozen=frozen,
+        labels=labels,
+        encoder=encoder,
+        classes=tuple(classes),
+        model_type=model.model_type,
+        base_sha256=sha256,
+        new_tensors=new,
+        ignored_tensors=matched.ignored,
+    )
+
+
+def _check_length(config: Config, model: Any, folder: Path) -> None:
+    longest = model.config.max_position_embeddings
+    if config.data.max_length > longest:
+        raise InputError(f"data.max_length is {config.data.max_length}, but {folder} has positions for {longest} tokens")

@@ -1,0 +1,157 @@
+"""The folder of a run: its files by name, written whole or not at all."""
+
+import dataclasses
+import errno
+import json
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from jaxpeft.config import Config, leaves, to_json
+from jaxpeft.errors import InputError
+
+
+@dataclasses.dataclass(frozen=True)
+class Workdir:
+    """Paths inside a run's folder. All are relative to it, so it can be moved."""
+
+    root: Path
+
+    @property
+    def config(self) -> Path:
+        """The resolved config."""
+        return self.root / "config.json"
+
+    @property
+    def result(self) -> Path:
+        """The outcome, written once."""
+        return self.root / "result.json"
+
+    @property
+    def metrics(self) -> Path:
+        """One object a step."""
+        return self.root / "metrics.jsonl"
+
+    @property
+    def checkpoints(self) -> Path:
+        """The latest checkpoints, dropped when the run is finished."""
+        return self.root / "checkpoints"
+
+    @property
+    def best(self) -> Path:
+        """Trainable parameters of the tested step."""
+        return self.root / "best"
+
+    @property
+    def plots(self) -> Path:
+        """Pictures."""
+        return self.root / "plots"
+
+    @property
+    def tensorboard(self) -> Path:
+        """Event files."""
+        return self.root / "tensorboard"
+
+    @property
+    def cache(self) -> Path:
+        """Tokenised data."""
+        return self.root / "data" / "tokens"
+
+    def predictions(self, split: str) -> Path:
+        """One object an example of the split."""
+        return self.root / "predictions" / f"{split}.jsonl"
+
+    def evaluation(self, split: str) -> Path:
+        """What evaluate found."""
+        return self.root / "evaluations" / f"{split}.json"
+
+    def claim(self, config: Config) -> None:
+        """Makes the folder this config's, or checks that it is. Raises InputError listing the fields that differ."""
+        if self.config.exists():
+            theirs, ours = flatten(read_json(self.config)), leaves(config)
+            ours = {name: list(value) if isinstance(value, tuple) else value for name, value in ours.items()}
+            absent = object()
+            different = [
+                f"{name} is {theirs.get(name, 'absent')!r} there and {ours.get(name, 'absent')!r} here"
+                for name in sorted(theirs.keys() | ours.keys())
+                if theirs.get(name, absent) != ours.get(name, absent)
+            ]
+            if different:
+                raise InputError(f"{self.root} holds a run of another config; use another --workdir, or:", *different)
+            return
+        try:
+            self.root.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise InputError(f"--workdir={self.root} cannot be made: {error.strerror}") from None
+        if any(self.root.iterdir()):
+            raise InputError(f"--workdir={self.root} holds files, but no config.json of a run: name another folder")
+        write_text(self.config, to_json(config))
+
+    def append_metrics(self, record: Mapping[str, Any]) -> None:
+        """Adds one line to metrics.jsonl."""
+        with self.metrics.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(record) + "\n")
+
+    def read_metrics(self) -> list[dict[str, Any]]:
+        """The lines of metrics.jsonl; one that a kill cut short is left out."""
+        if not self.metrics.exists():
+            return []
+        records = []
+        for line in self.metrics.read_text(encoding="utf-8").splitlines():
+            try:
+                records.append(json.loads(line))
+            except ValueError:
+                break
+        return records
+
+    def cut_metrics(self, step: int) -> None:
+        """Drops what was logged after `step`: a resumed run logs it again."""
+        write_lines(self.metrics, (record for record in self.read_metrics() if record["step"] <= step))
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """A JSON object. Raises InputError when the file is missing or no JSON object."""
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise InputError(f"{path} is missing") from None
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path} is unreadable: {error}") from None
+    if not isinstance(value, dict):
+        raise InputError(f"{path} holds a {type(value).__name__}, expected an object")
+    return value
+
+
+def write_json(path: Path, value: Mapping[str, Any]) -> None:
+    """Writes a JSON object; numbers that are not finite are an error, since JSON has none."""
+    write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
+
+
+def write_lines(path: Path, records: Iterable[Mapping[str, Any]]) -> None:
+    """Writes JSON lines."""
+    write_text(path, "".join(json.dumps(record, ensure_ascii=False) + "\n" for record in records))
+
+
+def write_text(path: Path, text: str) -> None:
+    """Writes a file through a temporary one beside it, so that no reader and no crash sees half of it."""
+    temporary = path.with_name(path.name + ".partial")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with temporary.open("w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS):
+            raise InputError(f"{path} cannot be written: {error.strerror}; what was there is untouched") from None
+        raise
+
+
+def flatten(nested: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """A nested mapping under dotted names."""
+    flat: dict[str, Any] = {}
+    for name, value in nested.items():
+        flat |= flatten(value, f"{prefix}{name}.") if isinstance(value, Mapping) else {prefix + name: value}
+    return flat

@@ -1,0 +1,117 @@
+"""Checks a whole config before anything runs, and reports every problem at once."""
+
+import re
+import types
+import typing
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from jaxpeft.config import Config, leaves
+from jaxpeft.data.readers import READERS
+from jaxpeft.data.synthetic import GENERATORS
+from jaxpeft.errors import InputError
+from jaxpeft.peft import METHODS
+from jaxpeft.tasks.metrics import METRIC_NAMES
+
+CHOICES: dict[str, tuple[str, ...]] = {
+    "task": ("sequence_classification",),
+    "parallel": ("auto", "jit", "pmap"),
+    "model.dtype": ("float32", "bfloat16"),
+    "model.lowercase": ("auto", "yes", "no"),
+    "peft.method": tuple(METHODS),
+    "data.format": tuple(READERS),
+    "data.protocol": ("fixed",),
+    "data.synthetic.corpus": tuple(GENERATORS),
+    "train.schedule": ("linear", "cosine", "constant"),
+    "train.select_metric": tuple(name for name in METRIC_NAMES if name not in ("ece", "brier")),  # higher is better
+    "train.test_on": ("best", "last"),
+}
+POSITIVE = (
+    "model.unroll",
+    "peft.lora.rank",
+    "peft.lora.alpha",
+    "data.max_length",
+    "data.buckets",
+    "data.synthetic.documents",
+    "train.epochs",
+    "train.steps",
+    "train.seconds",
+    "train.batch_size",
+    "train.accumulate",
+    "train.learning_rate",
+    "train.head_learning_rate",
+    "train.clip",
+    "train.eval_every",
+    "train.checkpoint_every",
+    "train.eval_batch_size",
+    "train.patience",
+)
+RANGES: dict[str, tuple[Callable[[Any], bool], str]] = {
+    "peft.lora.dropout": (lambda value: 0 <= value < 1, "a probability below 1"),
+    "train.warmup_ratio": (lambda value: 0 <= value <= 1, "a share from 0 to 1"),
+    "train.weight_decay": (lambda value: value >= 0, "0 or more"),
+    **{name: (lambda value: 0 <= value < 2**32, "from 0 to 2^32 - 1") for name in ("seed", "seeds.data")},
+    **{name: (lambda value: 0 <= value < 2**32, "from 0 to 2^32 - 1") for name in ("seeds.init", "seeds.dropout")},
+}
+
+
+def validate(config: Config) -> None:
+    """Raises InputError that lists all that is wrong with the config: types, choices, ranges, combinations."""
+    problems = list(_type_problems(config))
+    if not problems:
+        problems = [*_value_problems(leaves(config)), *_combination_problems(config)]
+    if problems:
+        raise InputError(*problems)
+
+
+def _type_problems(config: Any, prefix: str = "") -> Iterator[str]:
+    hints = typing.get_type_hints(type(config))
+    for name, value in vars(config).items():
+        if name not in hints:
+            yield f"config.{prefix}{name} is no field; fields are {', '.join(hints)}"
+        elif isinstance(hints[name], type) and hasattr(hints[name], "__dataclass_fields__"):
+            if isinstance(value, hints[name]):
+                yield from _type_problems(value, f"{prefix}{name}.")
+            else:
+                yield f"config.{prefix}{name} must be a {hints[name].__name__}, not {type(value).__name__}"
+        elif not _fits(value, hints[name]):
+            expected = getattr(hints[name], "__name__", str(hints[name]).replace("typing.", ""))
+            yield f"config.{prefix}{name} is {value!r}, expected {expected}"
+
+
+def _fits(value: Any, hint: Any) -> bool:
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if origin in (typing.Union, types.UnionType):
+        return any(_fits(value, one) for one in arguments)
+    if origin is tuple:
+        return isinstance(value, tuple) and all(_fits(one, arguments[0]) for one in value)
+    if hint is float:
+        return isinstance(value, (int, float)) and not isinstance(value, bool)
+    return isinstance(value, hint) and not (hint is int and isinstance(value, bool))
+
+
+def _value_problems(values: dict[str, Any]) -> Iterator[str]:
+    for name, value in values.items():
+        if name in CHOICES and value not in CHOICES[name]:
+            yield f"config.{name} is {value!r}, expected one of {', '.join(CHOICES[name])}"
+        if name in POSITIVE and value is not None and not 0 < value < float("inf"):
+            yield f"config.{name} is {value!r}, expected more than 0"
+        if name in RANGES and value is not None and not RANGES[name][0](value):
+            yield f"config.{name} is {value!r}, expected {RANGES[name][1]}"
+
+
+def _combination_problems(config: Config) -> Iterator[str]:
+    peft, data = config.peft, config.data
+    if peft.target_regex is not None:
+        if peft.target_modules:
+            yield "config.peft.target_modules and config.peft.target_regex are both set: set one"
+        try:
+            re.compile(peft.target_regex)
+        except re.error as error:
+            yield f"config.peft.target_regex {peft.target_regex!r} is no regular expression: {error}"
+    if data.path is None and data.format != "synthetic":
+        yield f"config.data.path is not set, and data.format {data.format!r} reads one"
+    if len(data.labels) == 1:
+        yield f"config.data.labels is {data.labels!r}: expected two or more; on a command line write \"('a','b')\""
+    if data.max_length < 8:
+        yield f"config.data.max_length is {data.max_length}, expected at least 8"

@@ -1,0 +1,287 @@
+import csv
+import gzip
+import io
+import json
+import random
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from jaxpeft.config import DataConfig
+from jaxpeft.data import synthetic
+from jaxpeft.data.readers import read
+from jaxpeft.data.readers.mimic3 import TRIAGE_CODES, clean, patient_split
+from jaxpeft.data.rows import Corpus, Rows
+from jaxpeft.errors import InputError
+
+MIMIC3 = DataConfig(format="mimic3")
+SECRET = "Mrs Wickersham swallowed her wedding ring on the night of the storm"
+NOTE = {
+    "ROW_ID": "1", "SUBJECT_ID": "7", "HADM_ID": "100", "CHARTDATE": "2151-08-04", "CHARTTIME": "", "STORETIME": "",
+    "CATEGORY": "Discharge summary", "DESCRIPTION": "Report", "CGID": "", "ISERROR": "", "TEXT": SECRET,
+}  # fmt: skip
+CODE = {"ROW_ID": "1", "SUBJECT_ID": "7", "HADM_ID": "100", "SEQ_NUM": "1", "ICD9_CODE": "41401"}
+
+
+def table(*rows: dict[str, str]) -> str:
+    text = io.StringIO()
+    writer = csv.DictWriter(text, list(rows[0]), quoting=csv.QUOTE_ALL, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()
+
+
+def folder(path: Path, notes: list[dict[str, str]], codes: list[dict[str, str]]) -> Path:
+    (path / "NOTEEVENTS.csv").write_text(table(*({**NOTE, **note} for note in notes)))
+    (path / "DIAGNOSES_ICD.csv").write_text(table(*({**CODE, **code} for code in codes)))
+    return path
+
+
+def one_split(corpus: Corpus) -> Rows:
+    full = [rows for rows in corpus.splits.values() if rows]
+    assert len(full) == 1
+    return full[0]
+
+
+def error(path: Path) -> str:
+    with pytest.raises(InputError) as caught:
+        read(MIMIC3, str(path))
+    assert "Wickersham" not in str(caught.value)
+    return str(caught.value)
+
+
+@pytest.fixture(scope="module")
+def twin(tmp_path_factory) -> Path:
+    out = tmp_path_factory.mktemp("twin") / "tables"
+    synthetic.write("mimic3", out, documents=400, seed=5)
+    return out
+
+
+def compress(path: Path) -> None:
+    path.with_name(path.name + ".gz").write_bytes(gzip.compress(path.read_bytes()))
+    path.unlink()
+
+
+def lower_case(path: Path) -> None:
+    header, rest = path.read_text().split("\n", 1)
+    path.write_text(header.lower() + "\n" + rest)
+    path.rename(path.with_name(path.name.lower()))
+
+
+def windows_line_ends(path: Path) -> None:
+    path.write_bytes(path.read_bytes().replace(b"\n", b"\r\n"))
+
+
+def other_column_order(path: Path) -> None:
+    with path.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    path.write_text(table(*({key: row[key] for key in sorted(row)} for row in rows)))
+
+
+@pytest.mark.parametrize("change", [None, compress, lower_case, windows_line_ends, other_column_order])
+def test_the_twin_is_read_as_its_truth_says(tmp_path, twin, change):
+    for file in twin.iterdir():
+        copy = tmp_path / file.name
+        copy.write_bytes(file.read_bytes())
+        if change and file.suffix == ".csv":
+            change(copy)
+    truth = [json.loads(line) for line in (twin / "truth.jsonl").read_text().splitlines()]
+    for split, rows in read(MIMIC3, str(tmp_path)).splits.items():
+        wanted = [row for row in truth if row["split"] == split]
+        assert rows.doc == rows.id == [row["hadm_id"] for row in wanted]
+        assert rows.patient == [row["subject_id"] for row in wanted]
+        assert rows.label == [row["label"] for row in wanted]
+        assert not any(mark in text for text in rows.text for mark in ("[**", "_", "#", "\n", "w/", "WRONG PATIENT"))
+
+
+def test_the_twin_holds_what_a_reader_has_to_deal_with(twin):
+    corpus = read(MIMIC3, str(twin))
+    some = ("admissions_of_other_codes", "notes_in_error", "duplicate_notes", "admissions_without_summary")
+    assert all(corpus.report[name] > 0 for name in some)
+    assert sum(corpus.report.values()) == sum(corpus.report[name] for name in some)
+    assert not corpus.published
+
+
+def test_classes_and_codes_are_the_papers():
+    codes = "0389 5849 41401 41071 4241 4240 4280 41011 41041 5789 5770 431 430 V3001 V3000 V3101 1983 51881 486 5070"
+    assert " ".join(code for name in sorted(TRIAGE_CODES) for code in TRIAGE_CODES[name]) == codes
+    assert list(TRIAGE_CODES) == sorted(TRIAGE_CODES)
+
+
+def test_patients_are_split_by_hash():
+    assert [patient_split(str(i)) for i in range(1, 9)] == PATIENT_SPLITS
+    found = [patient_split(str(i)) for i in range(20_000)]
+    assert found.count("train") == pytest.approx(12_000, rel=0.03)
+    assert found.count("validation") == pytest.approx(4_000, rel=0.06)
+
+
+PATIENT_SPLITS = ["train", "test", "train", "train", "test", "test", "train", "train"]  # first 8 bytes of sha256
+
+
+@pytest.mark.parametrize(
+    ("note", "expected"),
+    [
+        ("seen [**2151-7-16**] at [**Hospital1\n18**] by [**Name (NI) 5**]", "seen at by"),
+        ("stable [sic] but [open\nand closed]", "stable but [open and closed]"),
+        ("Meds:\n1. Aspirin 81 mg\n 2) Lasix 1.5 tabs\n10.\tPlavix", "Meds: Aspirin 81 mg Lasix 1.5 tabs Plavix"),
+        ("given 2. Then 3) more", "given 2. Then 3) more"),
+        ("pt w/ CHF w/o edema, W/u done, sw/ed", "pt with CHF without edema, with u done, sw/ed"),
+        ("____\n# 1 CHF__#2", "1 CHF 2"),
+        ("a\r\n\r\n  b\tc ", "a b c"),
+    ],
+)
+def test_cleaning(note, expected):
+    assert clean(note) == expected
+
+
+def test_reports_and_addenda_of_an_admission_are_one_example(tmp_path):
+    notes = [
+        {"CHARTDATE": "2151-08-09", "DESCRIPTION": "Addendum", "TEXT": "fourth"},
+        {"CHARTDATE": "2151-08-06", "DESCRIPTION": "Addendum", "TEXT": "third"},
+        {"CHARTDATE": "2151-08-08", "TEXT": "second"},
+        {"CHARTDATE": "2151-08-07", "TEXT": "first"},
+    ]
+    rows = one_split(read(MIMIC3, str(folder(tmp_path, notes, [{}]))))
+    assert rows == Rows(
+        text=["first second third fourth"], label=["Cardiology"], patient=["7"], doc=["100"], id=["100"]
+    )
+
+
+def test_of_the_same_text_the_last_is_kept_whosever_it_is(tmp_path):
+    notes = [
+        {"TEXT": "copied", "CHARTDATE": "2151-08-05"},
+        {"TEXT": "copied", "CHARTDATE": "2151-08-06", "HADM_ID": "999"},
+        {"TEXT": "twice", "CHARTDATE": "2151-08-08"},
+        {"TEXT": "twice", "CHARTDATE": "2151-08-07"},
+        {"TEXT": "own", "CHARTDATE": "2151-08-07"},
+    ]
+    corpus = read(MIMIC3, str(folder(tmp_path, notes, [{}, {"HADM_ID": "999", "ICD9_CODE": "7746"}])))
+    assert one_split(corpus).text == ["own twice"]
+    assert corpus.report["duplicate_notes"] == 2
+    assert corpus.report["admissions_of_other_codes"] == 1
+
+
+def test_what_is_dropped_is_counted(tmp_path):
+    notes = [
+        {"TEXT": "kept"},
+        {"TEXT": "wrong", "ISERROR": "1"},
+        {"TEXT": "nobody's", "HADM_ID": ""},
+        {"TEXT": "  \n"},
+        {"TEXT": "another's", "SUBJECT_ID": "8"},
+        {"TEXT": "nurse", "CATEGORY": "Nursing/other"},
+        {"TEXT": "[**2151-7-16**]\n____", "HADM_ID": "101"},
+    ]
+    codes = [{}, {"HADM_ID": "101"}, {"HADM_ID": "102"}, {"ICD9_CODE": "4280", "SEQ_NUM": "2"}, {"SEQ_NUM": ""}]
+    corpus = read(MIMIC3, str(folder(tmp_path, notes, codes)))
+    assert one_split(corpus).text == ["kept"]
+    assert corpus.report == {
+        "notes_in_error": 1,
+        "notes_without_admission": 1,
+        "notes_without_text": 1,
+        "notes_of_another_patient": 1,
+        "duplicate_notes": 0,
+        "admissions_without_summary": 1,
+        "admissions_without_text": 1,
+        "admissions_of_other_codes": 0,
+        "diagnoses_without_rank_or_code": 1,
+        "icd_codes_that_lost_their_zero": 0,
+    }
+
+
+def test_codes_are_text_and_a_lost_zero_is_reported(tmp_path):
+    notes = [{"HADM_ID": "100", "TEXT": "a"}, {"HADM_ID": "101", "TEXT": "b"}]
+    codes = [{"ICD9_CODE": "0389"}, {"HADM_ID": "101", "ICD9_CODE": "389"}]
+    corpus = read(MIMIC3, str(folder(tmp_path, notes, codes)))
+    assert one_split(corpus).label == ["AcuteMedicine", "AcuteMedicine"]
+    assert corpus.report["icd_codes_that_lost_their_zero"] == 1
+
+
+def test_numbers_and_categories_as_other_tools_write_them(tmp_path):
+    changed = {"HADM_ID": "100.0", "SUBJECT_ID": "7.0", "CATEGORY": "Discharge summary ", "ISERROR": "0.0"}
+    rows = one_split(read(MIMIC3, str(folder(tmp_path, [changed], [{"SEQ_NUM": "1.0"}]))))
+    assert rows.doc == ["100"]
+
+
+@pytest.mark.parametrize(
+    ("note", "expected"),
+    [
+        ({"HADM_ID": SECRET}, "NOTEEVENTS.csv:3: HADM_ID is not a whole number"),
+        ({"SUBJECT_ID": ""}, "NOTEEVENTS.csv:3: SUBJECT_ID is not a whole number"),
+        ({"CHARTDATE": SECRET}, "NOTEEVENTS.csv:3: CHARTDATE is not a date like 2151-07-16"),
+        ({"ISERROR": SECRET}, "NOTEEVENTS.csv:3: ISERROR is neither 0, 1 nor empty"),
+    ],
+)
+def test_malformed_notes_are_named_by_line(tmp_path, note, expected):
+    assert expected in error(folder(tmp_path, [{}, note], [{}]))
+
+
+@pytest.mark.parametrize(
+    ("code", "expected"),
+    [
+        ({"SEQ_NUM": "first"}, "DIAGNOSES_ICD.csv:3: SEQ_NUM is not a whole number"),
+        ({"HADM_ID": "x"}, "DIAGNOSES_ICD.csv:3: HADM_ID is not a whole number"),
+        ({"ICD9_CODE": "4280"}, "DIAGNOSES_ICD.csv:3: a second, different diagnosis with SEQ_NUM 1"),
+    ],
+)
+def test_malformed_diagnoses_are_named_by_line(tmp_path, code, expected):
+    assert expected in error(folder(tmp_path, [{}], [{}, code]))
+
+
+def test_missing_tables_columns_and_targets(tmp_path):
+    message = error(tmp_path)
+    assert "no table NOTEEVENTS: looked for NOTEEVENTS.csv and NOTEEVENTS.csv.gz" in message
+    assert "no table DIAGNOSES_ICD" in message
+    assert "no such folder" in error(tmp_path / "nowhere")
+    folder(tmp_path, [{}], [{}])
+    (tmp_path / "DIAGNOSES_ICD.csv").write_text("ROW_ID,HADM_ID\n")
+    assert "DIAGNOSES_ICD.csv:1: no column SUBJECT_ID, SEQ_NUM, ICD9_CODE; columns: ROW_ID, HADM_ID" in error(tmp_path)
+    with pytest.raises(InputError, match=r"data\.target is 'weather': mimic3 has triage"):
+        read(DataConfig(format="mimic3", target="weather"), str(tmp_path))
+
+
+def test_nothing_to_learn_from(tmp_path):
+    assert "primary code (SEQ_NUM 1)" in error(folder(tmp_path, [{}], [{"ICD9_CODE": "7746"}]))
+    assert "no admission has both a triage label and a discharge" in error(folder(tmp_path, [{"HADM_ID": "5"}], [{}]))
+
+
+def test_mimic4_is_refused_by_name(tmp_path):
+    (tmp_path / "discharge.csv").write_text("note_id,subject_id,hadm_id,note_type,note_seq,charttime,storetime,text\n")
+    assert "discharge.csv: a MIMIC-IV table" in error(tmp_path)
+    folder(tmp_path, [{}], [{}])
+    (tmp_path / "DIAGNOSES_ICD.csv").write_text("subject_id,hadm_id,seq_num,icd_code,icd_version\n")
+    assert "DIAGNOSES_ICD.csv: a MIMIC-IV table" in error(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory) -> dict[str, bytes]:
+    rng = random.Random(0)
+    notes = [{**NOTE, "HADM_ID": str(100 + i), "TEXT": f"{SECRET}.\nNo. {rng.random()}"} for i in range(6)]
+    path = folder(tmp_path_factory.mktemp("small"), notes, [{"HADM_ID": str(100 + i)} for i in range(6)])
+    return {file.name: file.read_bytes() for file in path.iterdir()}
+
+
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    st.sampled_from(["NOTEEVENTS.csv", "DIAGNOSES_ICD.csv"]),
+    st.lists(st.tuples(st.integers(0, 2_000), st.integers(0, 255)), max_size=4),
+    st.sets(st.integers(0, 14)),
+)
+def test_damaged_tables_give_rows_or_one_clear_error(tmp_path, small, name, flips, dropped):
+    for file, content in small.items():
+        (tmp_path / file).write_bytes(content)
+    kept = [line for i, line in enumerate(small[name].splitlines(keepends=True)) if i not in dropped]
+    content = bytearray(b"".join(kept))
+    for place, value in flips:
+        if content:
+            content[place % len(content)] = value
+    (tmp_path / name).write_bytes(content)
+    message = ""
+    try:
+        corpus = read(MIMIC3, str(tmp_path))
+        assert sum(map(len, corpus.splits.values())) > 0
+    except InputError as problem:
+        message = str(problem)
+    assert "Wickersham" not in message
+    assert "storm" not in message

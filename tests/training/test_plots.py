@@ -1,0 +1,90 @@
+"""The pictures: drawn from what a run logs, without warnings, without traces outside their path."""
+
+import os
+import subprocess
+import sys
+
+import matplotlib
+import matplotlib.image
+import numpy as np
+import pytest
+
+from jaxpeft.training.plots import _smoothed, confusion_matrix, learning_curve
+
+
+def drawn(path):
+    """The picture's pixels, once it is sure that something is on it."""
+    pixels = matplotlib.image.imread(path)
+    assert pixels.std() > 0.01
+    return pixels
+
+
+def records(steps):
+    for step in range(1, steps + 1):
+        yield {"step": step, "loss": 2.0 / step, "learning_rate": 1e-3}
+        if step % 10 == 0:
+            yield {"step": step, "validation": {"f1_macro": 1 - 1 / step, "ece": 1 / step, "auroc_macro": None}}
+
+
+@pytest.mark.parametrize("metric", ["f1_macro", "ece", "auroc_macro"])
+def test_learning_curve_with_and_without_the_metric(tmp_path, metric):
+    learning_curve(list(records(60)), tmp_path / "curve.png", metric)
+    height = drawn(tmp_path / "curve.png").shape[0]
+    assert (height < 600) == (metric == "auroc_macro")  # one panel, or two
+
+
+@pytest.mark.parametrize("logged", [[], [{"step": 3, "loss": 0.5}], [{"step": 3, "loss": float("nan")}] * 2])
+def test_learning_curve_of_next_to_nothing(tmp_path, logged):
+    learning_curve(logged, tmp_path / "curve.png")
+    drawn(tmp_path / "curve.png")
+
+
+def test_a_step_logged_again_after_a_resume_counts_once(tmp_path):
+    straight = list(records(30))
+    learning_curve(straight, tmp_path / "straight.png")
+    resumed = [{"step": step, "loss": 9.0} for step in range(20, 26)]
+    learning_curve(straight[:20] + resumed + straight[20:], tmp_path / "resumed.png")
+    assert np.array_equal(drawn(tmp_path / "straight.png"), drawn(tmp_path / "resumed.png"))
+
+
+def test_smoothing_keeps_a_constant_and_bridges_nans():
+    values = np.full(40, 2.0)
+    values[7] = np.nan
+    assert np.allclose(_smoothed(values), 2.0)
+    assert np.isnan(_smoothed(np.array([1.0, np.nan]))[1])  # too few to smooth
+    assert _smoothed(np.arange(100.0))[50] == 50.0
+
+
+@pytest.mark.parametrize(("classes", "unseen"), [(1, 0), (2, 1), (20, 1)])
+def test_confusion_matrix_of_any_size(tmp_path, classes, unseen):
+    names = [f"$class^{index} with a very long name indeed" for index in range(classes)]
+    confusion = np.random.default_rng(0).integers(0, 9, (classes + unseen, classes))
+    confusion[0] = 0  # a class that the split lacks
+    confusion_matrix(confusion, names, tmp_path / "confusion.png", "Test $")
+    drawn(tmp_path / "confusion.png")
+
+
+def test_no_global_state_is_left_and_none_is_read(tmp_path):
+    confusion_matrix(np.eye(3, dtype=int), list("abc"), tmp_path / "ours.png", "Test")
+    with matplotlib.rc_context({"text.usetex": True, "font.size": 40.0, "savefig.transparent": True}):
+        before = dict(matplotlib.rcParams)
+        confusion_matrix(np.eye(3, dtype=int), list("abc"), tmp_path / "theirs.png", "Test")
+        assert dict(matplotlib.rcParams) == before
+    assert np.array_equal(drawn(tmp_path / "ours.png"), drawn(tmp_path / "theirs.png"))
+
+
+def test_a_home_that_cannot_be_written_to_draws_without_a_word(tmp_path):
+    home = tmp_path / "home"
+    home.touch()  # a file: no folder can be made in it, not even by root
+    script = (
+        "import sys, numpy; from jaxpeft.training.plots import confusion_matrix\n"
+        "confusion_matrix(numpy.eye(2, dtype=int), ['a', 'b'], sys.argv[1], 'Test')\n"
+        "assert 'matplotlib.pyplot' not in sys.modules"
+    )
+    private = ("MPLCONFIGDIR", "XDG_CONFIG_HOME", "XDG_CACHE_HOME")
+    environment = {name: value for name, value in os.environ.items() if name not in private}
+    command = [sys.executable, "-W", "error", "-c", script, str(tmp_path / "confusion.png")]
+    done = subprocess.run(command, env=environment | {"HOME": str(home)}, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    assert home.read_bytes() == b""
+    drawn(tmp_path / "confusion.png")
