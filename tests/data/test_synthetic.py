@@ -124,6 +124,19 @@ def test_a_folder_with_other_files_is_not_overwritten(tmp_path):
         synthetic.write("mimic3", tmp_path / "own", 10, 0)
 
 
+def test_another_process_that_was_faster_is_no_error(tmp_path, monkeypatch):
+    truth = synthetic.write("mimic3", tmp_path / "x", 10, 0)
+
+    def refuse(*_):
+        raise OSError(39, "Directory not empty")
+
+    monkeypatch.setattr(Path, "rename", refuse)
+    monkeypatch.setattr("shutil.rmtree", lambda *_, **__: None)
+    assert synthetic.write("mimic3", tmp_path / "x", 10, 0) == truth
+    with pytest.raises(InputError, match="cannot be written: Directory not empty"):
+        synthetic.write("mimic3", tmp_path / "x", 11, 0)
+
+
 def test_bad_arguments_come_together(tmp_path):
     with pytest.raises(InputError, match="3 problems") as caught:
         synthetic.write("mimic9", tmp_path / "x", 0, -1)

@@ -28,6 +28,7 @@ class Stay:
 
     @property
     def age(self) -> int:
+        """Whole years on admission."""
         return (self.admitted - self.born).days * 4 // 1461
 
 

@@ -1,0 +1,110 @@
+"""The encoder's own promises: types, rematerialisation, the scan over layers."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+
+from jaxpeft.models.dropout import example_seeds, fold
+from jaxpeft.peft import flatten, unflatten
+from jaxpeft.tasks.sequence_classification import loss_sum
+from jaxpeft.training import system
+from tests import tiny
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory):
+    return tiny.write_base(tmp_path_factory.mktemp("base"))
+
+
+def built(base, **settings):
+    return system.build(tiny.experiment(base, base, **settings), tiny.LABELS, seed=3)
+
+
+def random_batch(rows=4, length=13):
+    generator = np.random.default_rng(5)
+    mask = np.arange(length) < generator.integers(3, length + 1, rows)[:, None]
+    return {
+        "ids": generator.integers(5, 61, (rows, length)).astype(np.int32) * mask,
+        "mask": mask,
+        "label": np.arange(rows, dtype=np.int32) % 3,
+        "weight": np.ones(rows, np.float32),
+    }
+
+
+def logits_of(model, batch, seeds=None):
+    whole = unflatten(model.graphdef, {**model.trainable, **model.frozen})
+    return whole(batch["ids"], batch["mask"], seeds=seeds)
+
+
+SEEDS = example_seeds(1, 2, np.arange(4))
+
+
+def test_bfloat16_holds_frozen_leaves_in_half_and_trained_ones_in_full(base):
+    half, full = built(base, model__dtype="bfloat16"), built(base)
+    assert {leaf.dtype for leaf in half.frozen.values()} == {jnp.dtype("bfloat16")}
+    assert {leaf.dtype for leaf in half.trainable.values()} == {jnp.dtype("float32")}
+    close, exact = logits_of(half, random_batch()), logits_of(full, random_batch())
+    assert close.dtype == jnp.float32
+    assert not np.array_equal(close, exact)
+    np.testing.assert_allclose(close, exact, atol=0.05 * np.abs(exact).max())
+
+
+def test_rematerialisation_changes_no_gradient(base):
+    def gradients(**settings):
+        model, batch = built(base, peft__method="full", **settings), random_batch()
+
+        @jax.jit
+        def loss(trainable):
+            return loss_sum(unflatten(model.graphdef, trainable)(batch["ids"], batch["mask"], seeds=SEEDS), batch)
+
+        text = jax.jit(jax.grad(loss)).lower(model.trainable).as_text()
+        return jax.grad(loss)(model.trainable), text
+
+    plain, plain_text = gradients()
+    again, again_text = gradients(model__remat=True)
+    assert "optimization_barrier" in again_text  # what keeps the second forward pass apart from the first
+    assert "optimization_barrier" not in plain_text
+    for path, leaf in plain.items():
+        np.testing.assert_allclose(again[path], leaf, atol=1e-5 * float(abs(leaf).max()) + 1e-7, err_msg=path)
+
+
+def test_the_scan_equals_a_loop_over_layers(base):
+    model, batch = built(base), random_batch()
+    model.trainable["layers.attention.query.lora_b"] += 0.3
+    whole = unflatten(model.graphdef, {**model.trainable, **model.frozen})
+    scanned, every = whole.encode(batch["ids"], batch["mask"], seeds=SEEDS, keep_all=True)
+
+    graphdef, params = nnx.split(whole.layers)
+    x = whole.embeddings(batch["ids"], jnp.zeros_like(batch["ids"]), seeds=fold(SEEDS, 1 << 16))
+    for number in range(tiny.SIZES["num_hidden_layers"]):
+        layer = nnx.merge(graphdef, jax.tree.map(lambda leaf, number=number: leaf[number], params), copy=True)
+        x = layer(x, batch["mask"], seeds=fold(SEEDS, number))
+        np.testing.assert_allclose(every[number], x, atol=1e-5)
+    np.testing.assert_allclose(scanned, x, atol=1e-5)
+
+
+def test_padding_changes_nothing(base):
+    model, short = built(base), random_batch()
+    long = {**short, **{name: np.pad(short[name], ((0, 0), (0, 7))) for name in ("ids", "mask")}}
+    np.testing.assert_allclose(logits_of(model, long), logits_of(model, short), atol=1e-5)
+
+
+def test_second_texts_are_told_by_their_segment(base):
+    model, batch = built(base), random_batch()
+    whole = unflatten(model.graphdef, {**model.trainable, **model.frozen})
+    other = whole(batch["ids"], batch["mask"], np.ones_like(batch["ids"]))
+    assert float(abs(other - logits_of(model, batch)).max()) > 1e-3
+
+
+def test_seeds_turn_dropout_on(base):
+    model, batch = built(base), random_batch()
+    assert float(abs(logits_of(model, batch, SEEDS) - logits_of(model, batch)).max()) > 1e-3
+    np.testing.assert_array_equal(logits_of(model, batch, SEEDS), logits_of(model, batch, SEEDS))
+
+
+def test_an_abstract_model_takes_no_memory(base):
+    config = tiny.experiment(base, base)
+    model = system.abstract(config, {**tiny.SIZES, "hidden_size": 40_000, "num_attention_heads": 8}, 3)
+    assert all(isinstance(leaf, jax.ShapeDtypeStruct) for leaf in flatten(model)[1].values())

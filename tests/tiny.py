@@ -1,0 +1,151 @@
+"""A tiny random BERT and a learnable tiny data set, made without torch: what the quick tests train on."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+from safetensors.numpy import save_file
+
+from jaxpeft.config import Config, to_json
+
+# Every dimension differs from every other: a transposed weight must fail.
+SIZES = {
+    "model_type": "bert",
+    "vocab_size": 61,
+    "hidden_size": 24,
+    "num_hidden_layers": 3,
+    "num_attention_heads": 4,
+    "intermediate_size": 40,
+    "max_position_embeddings": 36,
+    "type_vocab_size": 2,
+}
+WORDS = [f"w{number}" for number in range(SIZES["vocab_size"] - 5)]
+LABELS = ("calm", "storm", "wind")
+ROOT = Path(__file__).parents[1]
+
+
+def tensors(seed: int = 0, *, prefix: str = "bert.", pooler: bool = True, labels: int = 0, **changes) -> dict:
+    """Random tensors under Hugging Face's names; `labels` adds a classifier."""
+    sizes = SIZES | changes
+    d, f = sizes["hidden_size"], sizes["intermediate_size"]
+    generator = np.random.default_rng(seed)
+    found = {}
+
+    def linear(name, d_in, d_out):
+        found[f"{name}.weight"] = generator.normal(0, 0.3, (d_out, d_in)).astype(np.float32)
+        found[f"{name}.bias"] = generator.normal(0, 0.1, d_out).astype(np.float32)
+
+    def norm(name):
+        found[f"{name}.weight"] = generator.uniform(0.5, 1.5, d).astype(np.float32)
+        found[f"{name}.bias"] = generator.normal(0, 0.1, d).astype(np.float32)
+
+    for kind, size in (("word", "vocab_size"), ("position", "max_position_embeddings"), ("token_type", "type_vocab_size")):
+        table = generator.normal(0, 0.5, (sizes[size], d)).astype(np.float32)
+        found[f"{prefix}embeddings.{kind}_embeddings.weight"] = table
+    norm(f"{prefix}embeddings.LayerNorm")
+    for layer in range(sizes["num_hidden_layers"]):
+        block = f"{prefix}encoder.layer.{layer}"
+        for name in ("query", "key", "value"):
+            linear(f"{block}.attention.self.{name}", d, d)
+        linear(f"{block}.attention.output.dense", d, d)
+        norm(f"{block}.attention.output.LayerNorm")
+        linear(f"{block}.intermediate.dense", d, f)
+        linear(f"{block}.output.dense", f, d)
+        norm(f"{block}.output.LayerNorm")
+    if pooler:
+        linear(f"{prefix}pooler.dense", d, d)
+    if labels:
+        linear("classifier", d, labels)
+    return found
+
+
+def write_base(folder: Path, weights: dict | None = None, **changes) -> Path:
+    """A model folder in Hugging Face layout; `changes` go to config.json."""
+    folder.mkdir(parents=True, exist_ok=True)
+    save_file(tensors() if weights is None else weights, folder / "model.safetensors")
+    (folder / "config.json").write_text(json.dumps(SIZES | changes))
+    (folder / "vocab.txt").write_text("\n".join(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *WORDS]) + "\n")
+    return folder
+
+
+def rows(count: int, seed: int) -> list[dict]:
+    """Texts of 3 to 25 words; the label is told by which third of the vocabulary most words come from."""
+    generator = np.random.default_rng(seed)
+    found = []
+    for number in range(count):
+        label = int(generator.integers(len(LABELS)))
+        words = generator.integers(0, len(WORDS), int(generator.integers(3, 26)))
+        own = generator.random(len(words)) < 0.7
+        third = len(WORDS) // 3
+        words[own] = label * third + words[own] % third
+        text = " ".join(WORDS[word] for word in words)
+        found.append({"text": text, "label": LABELS[label], "patient": f"p{seed}-{number // 2}", "id": f"{seed}-{number}"})
+    return found
+
+
+def write_jsonl(path: Path, records: list[dict]) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("".join(json.dumps(record) + "\n" for record in records))
+    return path
+
+
+def write_data(folder: Path, train: int = 76, validation: int = 30, test: int = 40) -> Path:
+    """A folder of train.jsonl, validation.jsonl and test.jsonl."""
+    for seed, (split, count) in enumerate({"train": train, "validation": validation, "test": test}.items(), start=1):
+        write_jsonl(folder / f"{split}.jsonl", rows(count, seed))
+    return folder
+
+
+def experiment(base: Path, data: Path, **changes) -> Config:
+    """A config of 60 steps in 6 epochs; `changes` are dotted names with `__` for the dot."""
+    config = Config(name="tiny", parallel="jit")
+    config.model.ref = str(base)
+    config.data.format, config.data.path = "jsonl", str(data)
+    config.data.max_length, config.data.buckets = 32, 2
+    config.train.epochs, config.train.batch_size, config.train.eval_batch_size = 6, 8, 16
+    config.train.learning_rate = 1e-2
+    config.train.checkpoint_every = 7
+    for name, value in changes.items():
+        set_field(config, name.replace("__", "."), value)
+    return config
+
+
+def set_field(config: Config, name: str, value) -> None:
+    """Sets `peft.lora.rank` and the like."""
+    *parents, field = name.split(".")
+    block = config
+    for parent in parents:
+        block = getattr(block, parent)
+    assert hasattr(block, field), name
+    setattr(block, field, value)
+
+
+def write_config(path: Path, config: Config) -> Path:
+    """A config file that returns this config."""
+    path.write_text(
+        "import json\n"
+        "from jaxpeft.config import from_dict\n"
+        f"def get_config():\n    return from_dict(json.loads({to_json(config)!r}))\n"
+    )
+    return path
+
+
+def command(*arguments: str) -> list[str]:
+    """The command line of a new process of the real program."""
+    return [sys.executable, "-m", "jaxpeft.main", *map(str, arguments)]
+
+
+def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess:
+    """Runs the program to its end in a new process."""
+    return subprocess.run(
+        command(*arguments),
+        cwd=ROOT,
+        env=os.environ | environment,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+    )
