@@ -1,0 +1,104 @@
+"""The peer: torch + transformers + PEFT, trained as their users train it, on token ids that both sides share."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import peft
+import torch
+import transformers
+
+from jaxpeft.config import Config
+
+TARGETS = {"lora": ["query", "value"], "ia3": ["key", "value", "output.dense"]}
+
+
+class TorchPeer:
+    """A sequence classifier with PEFT's adapter (or none, for full fine-tuning) and AdamW."""
+
+    def __init__(self, folder: Path, config: Config, classes: int, total_steps: int, seed: int):
+        torch.manual_seed(seed)
+        transformers.logging.set_verbosity_error()
+        model = transformers.AutoModelForSequenceClassification.from_pretrained(folder, num_labels=classes)
+        self.model = self._adapted(model, config)
+        settings = config.train
+        trained = [(name, value) for name, value in self.model.named_parameters() if value.requires_grad]
+        plain = [value for name, value in trained if name.endswith("bias") or "LayerNorm" in name]
+        matrices = [value for name, value in trained if not (name.endswith("bias") or "LayerNorm" in name)]
+        groups = [{"params": matrices}, {"params": plain, "weight_decay": 0.0}]
+        self.optimizer = torch.optim.AdamW(groups, lr=settings.learning_rate, weight_decay=settings.weight_decay)
+        warmup = round(settings.warmup_ratio * total_steps)
+        self.schedule = transformers.get_linear_schedule_with_warmup(self.optimizer, warmup, total_steps)
+        self.clip = settings.clip
+        self.parameters = [value for _, value in trained]
+
+    @staticmethod
+    def _adapted(model: torch.nn.Module, config: Config) -> torch.nn.Module:
+        if config.peft.method == "full":
+            return model
+        if config.peft.method == "ia3":
+            kind = peft.IA3Config(
+                task_type="SEQ_CLS", target_modules=TARGETS["ia3"], feedforward_modules=["output.dense"]
+            )
+        else:
+            lora = config.peft.lora
+            kind = peft.LoraConfig(
+                task_type="SEQ_CLS",
+                r=lora.rank,
+                lora_alpha=lora.alpha,
+                lora_dropout=lora.dropout,
+                target_modules=TARGETS["lora"],
+            )
+        return peft.get_peft_model(model, kind)
+
+    def train_step(self, ids: Sequence[np.ndarray], labels: np.ndarray) -> float:
+        """One optimizer step on a batch of token ids; returns the loss, which waits for the step."""
+        self.model.train()
+        loss = self.model(**pad(ids), labels=torch.tensor(labels).long()).loss
+        loss.backward()
+        if self.clip is not None:
+            torch.nn.utils.clip_grad_norm_(self.parameters, self.clip)
+        self.optimizer.step()
+        self.schedule.step()
+        self.optimizer.zero_grad()
+        return loss.item()
+
+    def predict(self, ids: Sequence[np.ndarray]) -> np.ndarray:
+        """The answer to each example, in batches sorted by length."""
+        self.model.eval()
+        order = np.argsort([len(one) for one in ids])
+        answers = np.empty(len(ids), int)
+        with torch.inference_mode():
+            for start in range(0, len(order), 64):
+                chunk = order[start : start + 64]
+                answers[chunk] = self.model(**pad([ids[i] for i in chunk])).logits.argmax(-1).numpy()
+        return answers
+
+
+def pad(ids: Sequence[np.ndarray]) -> dict[str, torch.Tensor]:
+    """Dynamic padding to the longest of the batch, in multiples of 8."""
+    length = -(-max(len(one) for one in ids) // 8) * 8
+    input_ids = np.zeros((len(ids), length), np.int64)
+    mask = np.zeros((len(ids), length), np.int64)
+    for row, one in enumerate(ids):
+        input_ids[row, : len(one)], mask[row, : len(one)] = one, 1
+    return {"input_ids": torch.from_numpy(input_ids), "attention_mask": torch.from_numpy(mask)}
+
+
+def random_batches(count: int, size: int, seed: int) -> Iterator[np.ndarray]:
+    """The default of transformers' trainer: a shuffled epoch cut into batches, over and over."""
+    generator = np.random.default_rng(seed)
+    while True:
+        order = generator.permutation(count)
+        yield from (order[start : start + size] for start in range(0, count, size))
+
+
+def grouped_batches(lengths: np.ndarray, size: int, seed: int) -> Iterator[np.ndarray]:
+    """Its `group_by_length`: within random stretches of 50 batches, sorted by length; the longest batch first."""
+    generator = np.random.default_rng(seed)
+    while True:
+        order = generator.permutation(len(lengths))
+        stretches = [order[start : start + 50 * size] for start in range(0, len(order), 50 * size)]
+        by_length = np.concatenate([stretch[np.argsort(-lengths[stretch], kind="stable")] for stretch in stretches])
+        batches = [by_length[start : start + size] for start in range(0, len(by_length), size)]
+        yield from (batches[i] for i in generator.permutation(len(batches)))
