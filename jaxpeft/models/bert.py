@@ -13,17 +13,12 @@ from flax import nnx
 
 from jaxpeft.errors import InputError
 from jaxpeft.models import tensors
+from jaxpeft.models.activations import ACTIVATIONS
 from jaxpeft.models.attention import attention
 from jaxpeft.models.dropout import dropout, fold
 from jaxpeft.models.layers import Embedding, LayerNorm, Linear
 from jaxpeft.models.stack import scan_layers
 from jaxpeft.models.tensors import Tensor
-
-ACTIVATIONS = {
-    "gelu": lambda x: jax.nn.gelu(x, approximate=False),  # exact, with erf
-    "gelu_new": lambda x: jax.nn.gelu(x, approximate=True),
-    "relu": jax.nn.relu,
-}
 
 BEFORE_LAYERS, AFTER_LAYERS = 1 << 16, (1 << 16) + 1  # dropout streams beside those of the layers 0, 1, ...
 
