@@ -42,6 +42,7 @@ def experiment(method: str, seed: int, data: str, steps: int) -> Config:
     config.data.max_length = 64
     config.peft.method = method
     config.peft.lora.alpha = 16.0
+    config.train.batch_size = 16
     config.train.epochs, config.train.steps, config.train.eval_every = 1000, steps, steps
     config.train.learning_rate = 2e-3 if method == "lora" else 2e-4
     config.train.test_on = "last"
