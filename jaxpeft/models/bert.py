@@ -131,6 +131,8 @@ class BertForSequenceClassification(nnx.Module):
     base_prefix = "bert"
     head = ("classifier",)  # always trained
     may_lack = ("pooler", "classifier")  # a checkpoint without these is whole; they are then trained as well
+    head_layers = ("pooler", "classifier")  # see one token a text
+    reads_embeddings = ("layers.attention.query", "layers.attention.key", "layers.attention.value")
 
     def __init__(self, config: BertConfig):
         self.config = config

@@ -1,0 +1,135 @@
+"""Training speed on this machine beside torch + PEFT: examples/s and real tokens/s, end to end.
+
+Both sides train the same encoder on the same token ids with AdamW, clipping and dropout, batch 32. The peer runs
+in both of its trainer's settings: dynamic padding of shuffled batches (the default) and `group_by_length`. Sides
+alternate in one process, each for a few steps a round; what is printed are medians over rounds.
+
+    python benchmarks/step_time.py --data=FOLDER --json=benchmarks/results/step_time.json
+
+FOLDER holds mts_dialog_section and nicta_piboso (or name others in --sets). Needs torch and peft.
+"""
+
+import argparse
+import itertools
+import json
+import platform
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from jaxpeft import runtime
+from jaxpeft.config import Config
+from jaxpeft.data.batches import assemble, bucket_lengths, plan_epoch
+from jaxpeft.data.load import load
+from jaxpeft.models.pretrained import resolve
+from jaxpeft.peft import FROZEN
+from jaxpeft.tasks import sequence_classification as task
+from jaxpeft.training import system
+from jaxpeft.training.evaluation import Examples, prepare
+from jaxpeft.training.optimizer import optimizer
+from jaxpeft.training.parallel import Placement
+from jaxpeft.training.step import train_step
+
+OURS, DEFAULT, GROUPED = "jaxpeft", "torch + PEFT", "torch + PEFT, grouped"
+HORIZON = 1000  # steps of the schedule: longer than any measurement
+
+
+def our_steps(config: Config, train: Examples, classes: tuple[str, ...]) -> Iterator[tuple[int, int]]:
+    """The step as the training loop runs it, batches assembled on the way."""
+    model = system.build(config, classes, seed=config.seed)
+    place = Placement()
+    update = optimizer(config.train, {p: v for p, v in model.labels.items() if v != FROZEN}, HORIZON)
+    function = train_step(model.graphdef, update, task.loss_sum, dropout_seed=config.seed)
+    step = place.compiled(function, donate=(0, 1), batch_argument=3)
+    lengths, size = train.encoded.lengths, config.train.batch_size
+    buckets = bucket_lengths(lengths, config.data.buckets, config.data.max_length)
+    trainable, state, number = model.trainable, update.init(model.trainable), 0
+    for epoch in itertools.count():
+        for plan in plan_epoch(lengths, buckets, size, seed=config.seed, epoch=epoch):
+            batch = {name: leaf[None] for name, leaf in assemble(plan, train.encoded, train.labels, size).items()}
+            trainable, state, loss = step(trainable, state, model.frozen, place.shard(batch, 1), np.uint32(number))
+            jax.block_until_ready(loss)
+            number += 1
+            yield len(plan.examples), int(lengths[plan.examples].sum())
+
+
+def torch_steps(config: Config, train: Examples, classes: tuple[str, ...], grouped: bool) -> Iterator[tuple[int, int]]:
+    """The peer's step, its batches padded on the way."""
+    from torch_peer import TorchPeer, grouped_batches, random_batches
+
+    peer = TorchPeer(resolve(config.model.ref), config, len(classes), HORIZON, config.seed)
+    ids, lengths = np.split(train.encoded.ids, train.encoded.starts[1:-1]), train.encoded.lengths
+    size = config.train.batch_size
+    batches = grouped_batches(lengths, size, config.seed) if grouped else random_batches(len(ids), size, config.seed)
+    for batch in batches:
+        peer.train_step([ids[i] for i in batch], train.labels[batch])
+        yield len(batch), int(lengths[batch].sum())
+
+
+def measure(sides: dict[str, Iterator[tuple[int, int]]], rounds: int, steps: int, warm: int) -> dict[str, Any]:
+    """Examples/s and tokens/s of each side: median and quartiles over alternating rounds."""
+    for steps_of in sides.values():
+        for _ in range(warm):
+            next(steps_of)
+    speeds: dict[str, list[tuple[float, float]]] = {name: [] for name in sides}
+    for _ in range(rounds):
+        for name, steps_of in sides.items():
+            started = time.perf_counter()
+            counts = np.array([next(steps_of) for _ in range(steps)]).sum(axis=0)
+            speeds[name].append(tuple(counts / (time.perf_counter() - started)))
+    return {
+        name: {
+            "examples_per_s": float(np.median([one[0] for one in found])),
+            "quartiles": [float(q) for q in np.percentile([one[0] for one in found], (25, 75))],
+            "tokens_per_s": float(np.median([one[1] for one in found])),
+        }
+        for name, found in speeds.items()
+    }
+
+
+def main() -> None:
+    """Measures each data set and method; prints one table and writes one JSON."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--sets", default="mts_dialog_section,nicta_piboso")
+    parser.add_argument("--methods", default="lora,full")
+    parser.add_argument("--json", type=Path)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--steps", type=int, default=8, help="steps a side and round")
+    arguments = parser.parse_args()
+    report: dict[str, Any] = {"versions": runtime.versions(), "device": runtime.device(), "rows": []}
+    report["processor"] = platform.processor() or platform.machine()
+    print("set                 method  side                   examples/s  [quartiles]      tokens/s  ours / theirs")
+    for data, method in itertools.product(arguments.sets.split(","), arguments.methods.split(",")):
+        config = Config()
+        config.data.format, config.data.path, config.peft.method = "jsonl", str(arguments.data / data), method
+        config.data.buckets = 8
+        splits = load(config.data, config.seed, None, False)
+        encoder = system.build(config, splits.labels, seed=0).encoder
+        train = prepare(splits.train, encoder, splits.labels, None)
+        sides = {
+            OURS: our_steps(config, train, splits.labels),
+            DEFAULT: torch_steps(config, train, splits.labels, grouped=False),
+            GROUPED: torch_steps(config, train, splits.labels, grouped=True),
+        }
+        found = measure(sides, arguments.rounds, arguments.steps, warm=arguments.steps)
+        for side, speed in found.items():
+            ratio = found[OURS]["examples_per_s"] / speed["examples_per_s"]
+            low, high = speed["quartiles"]
+            print(
+                f"{data:18}  {method:6}  {side:21}  {speed['examples_per_s']:10.1f}  [{low:.1f}, {high:.1f}]"
+                f"{speed['tokens_per_s']:14.0f}  {ratio:13.2f}",
+                flush=True,
+            )
+            report["rows"].append({"set": data, "method": method, "side": side, **speed, "ours_over_this": ratio})
+        if arguments.json:
+            arguments.json.parent.mkdir(parents=True, exist_ok=True)
+            arguments.json.write_text(json.dumps(report, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()

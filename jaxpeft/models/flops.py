@@ -1,0 +1,36 @@
+"""Floating-point operations of a training step by formula: what the matrices need, whatever the compiler does.
+
+A matrix takes 2 a weight and row forward, 2 for the gradient of its input, and 2 more for its own gradient if
+it trains. XLA's own count of a compiled step sees the body of a scan once, so it cannot serve here.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+MATRICES = ("kernel", "lora_a", "lora_b")
+
+
+def step_flops(model: Any, sizes: Mapping[str, int], trained: Mapping[str, bool], batch: int, length: int) -> int:
+    """Operations of one forward and backward pass over B texts of T tokens each.
+
+    Args:
+        model: says `reads_embeddings` (paths of the first linear layers of a block) and `head_layers`.
+        sizes: parameters of each leaf, by dotted path; adapters included.
+        trained: whether each leaf trains. batch, length: B and T.
+    """
+    config = model.config
+    below_head = any(trained[path] for path in sizes if path.split(".")[0] not in model.head_layers)
+    embeddings_train = any(trained[path] for path in sizes if path.startswith("embeddings."))
+    total = 0
+    for path, size in sizes.items():
+        if path.rsplit(".", 1)[-1] not in MATRICES:
+            continue
+        in_head = path.split(".")[0] in model.head_layers
+        rows = batch if in_head else batch * length
+        total += 2 * rows * size * (1 + trained[path])
+        if below_head:
+            total += 2 * rows * size
+            if path.startswith(model.reads_embeddings) and not embeddings_train and not path.endswith("lora_b"):
+                total -= 2 * rows * size // config.num_hidden_layers  # nothing below the first layer wants a gradient
+    products = 2 + 4 * below_head  # scores and weighted values; backward both factors of each
+    return total + products * 2 * batch * length**2 * config.hidden_size * config.num_hidden_layers
