@@ -4,6 +4,8 @@ A config file defines `get_config()` and returns a `Config`. Fields are int, flo
 of these, tuple[int, ...] or tuple[str, ...]: nothing else survives a command line.
 """
 
+# ruff: noqa: UP045 - the flags of ml_collections read Optional[int] and not int | None
+
 import dataclasses
 import functools
 import json
@@ -84,7 +86,7 @@ class DataConfig:
     protocol: str = "fixed"
     labels: tuple[str, ...] = ()  # () = those of the training split, sorted
     max_length: int = 480  # tokens kept, special tokens included (the paper's 480)
-    buckets: int = 4  # padded lengths that batches come in
+    buckets: int = 6  # padded lengths that batches come in: more pad less and compile more
     cache_dir: Optional[str] = None  # tokenised data; None = inside the workdir
     columns: ColumnsConfig = dataclasses.field(default_factory=ColumnsConfig)
     synthetic: SyntheticConfig = dataclasses.field(default_factory=SyntheticConfig)
@@ -148,11 +150,19 @@ def from_dict(values: Mapping[str, Any]) -> Config:
     given, known = _flat(values), leaves(config)
     if given.keys() != known.keys():
         different = ", ".join(sorted(given.keys() ^ known.keys()))
-        raise InputError(f"config.json was written by another version: fields that only one of the two has: {different}")
+        raise InputError(f"config.json was written by another version; fields that only one has: {different}")
     for name, value in given.items():
         *parents, field = name.split(".")
         block = functools.reduce(getattr, parents, config)
         setattr(block, field, tuple(value) if isinstance(value, list) else value)
+    return config
+
+
+def split_commas(config: Config) -> Config:
+    """The config with `a,b` in a list of modules as two entries: on a command line it arrives as one. In place."""
+    for block, field in ((config.peft, "target_modules"), (config.peft.ia3, "feedforward_modules")):
+        parts = (part.strip() for entry in getattr(block, field) for part in entry.split(","))
+        setattr(block, field, tuple(part for part in parts if part))
     return config
 
 
@@ -165,7 +175,7 @@ def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 def leaves(config: Any, prefix: str = "") -> dict[str, Any]:
     """Every leaf of a config under its dotted name."""
-    found = {}
+    found: dict[str, Any] = {}
     for field in dataclasses.fields(config):
         value, name = getattr(config, field.name), prefix + field.name
         found |= leaves(value, name + ".") if dataclasses.is_dataclass(value) else {name: value}
