@@ -18,6 +18,7 @@ from ml_collections import config_flags  # noqa: E402
 
 from jaxpeft.command_line import parse, report_and_exit  # noqa: E402
 from jaxpeft.errors import InputError  # noqa: E402
+from jaxpeft.runtime import keep_freed_memory  # noqa: E402
 
 CONFIG = config_flags.DEFINE_config_file("config", None, "Experiment: a Python file with get_config().")
 MODE = flags.DEFINE_enum("mode", "train", ["train", "evaluate", "predict"], "What to do.")
@@ -41,6 +42,7 @@ def main(argv: Sequence[str]) -> None:
 
 
 def _train() -> None:
+    from jaxpeft.config import split_commas
     from jaxpeft.training.run import train
     from jaxpeft.training.workdir import Workdir
     from jaxpeft.validate import validate
@@ -48,8 +50,8 @@ def _train() -> None:
     if CONFIG.value is None:
         raise InputError("--mode=train needs --config=FILE.py, for example --config=configs/lora_bert.py")
     validate(CONFIG.value)
-    workdir = Workdir(Path(WORKDIR.value or f"runs/{CONFIG.value.name}"))
-    train(CONFIG.value, workdir, started=STARTED)
+    config = split_commas(CONFIG.value)
+    train(config, Workdir(Path(WORKDIR.value or f"runs/{config.name}")), started=STARTED)
 
 
 def _restored():
@@ -76,4 +78,5 @@ def _predict() -> None:
 
 
 if __name__ == "__main__":
+    keep_freed_memory()
     sys.exit(app.run(main, flags_parser=parse))

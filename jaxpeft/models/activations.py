@@ -1,5 +1,7 @@
 """Activations under the names of Hugging Face's `hidden_act`."""
 
+from collections.abc import Callable, Mapping
+
 import jax
 import jax.numpy as jnp
 
@@ -29,7 +31,7 @@ def _backward(x, gradient):
 
 gelu.defvjp(_forward, _backward)
 
-ACTIVATIONS = {
+ACTIVATIONS: Mapping[str, Callable[[jax.Array], jax.Array]] = {
     "gelu": gelu,
     "gelu_new": lambda x: jax.nn.gelu(x, approximate=True),
     "relu": jax.nn.relu,

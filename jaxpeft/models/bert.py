@@ -75,6 +75,7 @@ class Embeddings(nnx.Module):
         self.config = config
 
     def __call__(self, ids: jax.Array, segments: jax.Array, *, seeds: jax.Array | None) -> jax.Array:
+        """ids, segments [B, T] -> [B, T, D]."""
         positions = jnp.arange(ids.shape[1])
         x = self.word(ids) + self.segment(segments) + self.position(positions)  # [B, T, D]
         x = self.norm(x.astype(self.config.dtype))
@@ -93,6 +94,7 @@ class SelfAttention(nnx.Module):
         self.config = config
 
     def __call__(self, x: jax.Array, key_mask: jax.Array, *, seeds: jax.Array | None) -> jax.Array:
+        """x [B, T, D], key_mask [B, T] -> [B, T, D]."""
         heads = (*x.shape[:2], self.config.num_attention_heads, -1)
         q, k, v = (
             projection(x, seeds=fold(seeds, number)).reshape(heads)  # [B, T, N, H]
@@ -116,6 +118,7 @@ class Layer(nnx.Module):
         self.config = config
 
     def __call__(self, x: jax.Array, key_mask: jax.Array, *, seeds: jax.Array | None) -> jax.Array:
+        """x [B, T, D], key_mask [B, T] -> [B, T, D]."""
         rate, activation = self.config.hidden_dropout_prob, ACTIVATIONS[self.config.hidden_act]
         y = self.attention(x, key_mask, seeds=seeds)
         x = self.attention_norm(x + dropout(y, rate, fold(seeds, 5)))

@@ -1,9 +1,11 @@
 """IA3 (Liu et al. 2022, section 3.3): y = l * (x W + b), and for feed-forward targets y = (l * x) W + b.
 
-    before  layers.attention.key.kernel        [L, D_in, D_out]
-    after   layers.attention.key.base.kernel   [L, D_in, D_out]   frozen
-            layers.attention.key.ia3           [L, D_out]         trained (feed-forward: [L, D_in])
+before  layers.attention.key.kernel        [L, D_in, D_out]
+after   layers.attention.key.base.kernel   [L, D_in, D_out]   frozen
+layers.attention.key.ia3           [L, D_out]         trained (feed-forward: [L, D_in])
 """
+
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -19,7 +21,7 @@ DEFAULT_FEEDFORWARD = {"bert": ("output.dense",)}
 class Ia3Linear(nnx.Module):
     """A linear layer whose output, or for feed-forward targets input, is scaled elementwise."""
 
-    def __init__(self, base: nnx.Module, *, scales_input: bool):
+    def __init__(self, base: Any, *, scales_input: bool):
         *stack, d_in, d_out = base.kernel.shape
         self.base = base
         self.ia3 = nnx.Param(jnp.ones((*stack, d_in if scales_input else d_out)))  # ones: the base model at step 0

@@ -1,10 +1,12 @@
 """LoRA (Hu et al. 2021, eq. 3): y = x W + b + s dropout(x) A B, with W and b frozen and s = alpha / rank.
 
-    before  layers.attention.query.kernel              [L, D_in, D_out]
-    after   layers.attention.query.base.kernel         [L, D_in, D_out]   frozen
-            layers.attention.query.lora_a              [L, D_in, R]       trained
-            layers.attention.query.lora_b              [L, R, D_out]      trained
+before  layers.attention.query.kernel              [L, D_in, D_out]
+after   layers.attention.query.base.kernel         [L, D_in, D_out]   frozen
+layers.attention.query.lora_a              [L, D_in, R]       trained
+layers.attention.query.lora_b              [L, R, D_out]      trained
 """
+
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -20,7 +22,7 @@ DEFAULT_TARGETS = {"bert": ("query", "value")}
 class LoraLinear(nnx.Module):
     """A linear layer with a low-rank update beside it."""
 
-    def __init__(self, base: nnx.Module, config: LoraConfig, key: jax.Array):
+    def __init__(self, base: Any, config: LoraConfig, key: jax.Array):
         *stack, d_in, d_out = base.kernel.shape  # stack = [L] in an encoder, [] for a single layer
         bound = d_in**-0.5  # PEFT's kaiming_uniform(a=sqrt(5)), for each layer on its own
         self.base = base

@@ -12,7 +12,8 @@ class Progress:
     """Shows how far training is."""
 
     def __init__(self, tensorboard: Path | None = None):
-        self._tensorboard, self._writer = tensorboard, None
+        self._tensorboard = tensorboard
+        self._writer: Any = None
         self._bar: Any = None
         self._last_line = 0.0
 
@@ -35,7 +36,8 @@ class Progress:
         self._write_scalars(record)
         speed = f"{examples_per_second:.1f} examples/s"
         if self._bar is not None:
-            self._bar.set_postfix_str(f"loss {record['loss']:.4f}, lr {record['learning_rate']:.2e}, {speed}", refresh=False)
+            numbers = f"loss {record['loss']:.4f}, lr {record['learning_rate']:.2e}"
+            self._bar.set_postfix_str(f"{numbers}, {speed}", refresh=False)
             self._bar.update(record["step"] - self._bar.n)
         elif time.monotonic() - self._last_line > SECONDS_BETWEEN_LINES or record["step"] in (1, total):
             self._last_line = time.monotonic()

@@ -135,5 +135,3 @@ def torch_inputs(batch):
     """A batch under transformers' names."""
     names = {"ids": "input_ids", "mask": "attention_mask", "segments": "token_type_ids"}
     return {names[name]: torch.tensor(batch[name]) for name in names}
-
-
