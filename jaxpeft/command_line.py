@@ -9,8 +9,10 @@ from typing import NoReturn
 
 from absl import flags
 
-from jaxpeft.config import Config, leaves
+from jaxpeft.config import Config, leaves, set_leaf
 from jaxpeft.errors import InputError
+
+NONE = re.compile(r"--?config\.([\w.]+)=None")  # absl's parsers of numbers know no None; validation knows who may be
 
 
 def parse(argv: Sequence[str]) -> list[str]:
@@ -18,7 +20,11 @@ def parse(argv: Sequence[str]) -> list[str]:
     argv = list(argv)
     try:
         _check_config_file(argv)
-        return flags.FLAGS(argv)
+        cleared = [found[1] for argument in argv if (found := NONE.fullmatch(argument))]
+        rest = flags.FLAGS([argument for argument in argv if not NONE.fullmatch(argument)])
+        for name in cleared:
+            set_leaf(flags.FLAGS.config, name, None)
+        return rest
     except flags.Error as error:
         report_and_exit(InputError(str(error)))
     except InputError as error:

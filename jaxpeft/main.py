@@ -9,6 +9,7 @@ import time
 
 STARTED = time.time()  # before the slow imports: a cold start is measured from here
 
+import errno  # noqa: E402
 import sys  # noqa: E402
 from collections.abc import Sequence  # noqa: E402
 from pathlib import Path  # noqa: E402
@@ -39,10 +40,14 @@ def main(argv: Sequence[str]) -> None:
         {"train": _train, "evaluate": _evaluate, "predict": _predict}[MODE.value]()
     except InputError as error:
         report_and_exit(error)
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS):
+            raise
+        report_and_exit(InputError(f"{error.filename or 'a file'}: {error.strerror}; what was written before is whole"))
 
 
 def _train() -> None:
-    from jaxpeft.config import split_commas
+    from jaxpeft.config import settle
     from jaxpeft.training.run import train
     from jaxpeft.training.workdir import Workdir
     from jaxpeft.validate import validate
@@ -50,7 +55,7 @@ def _train() -> None:
     if CONFIG.value is None:
         raise InputError("--mode=train needs --config=FILE.py, for example --config=configs/lora_bert.py")
     validate(CONFIG.value)
-    config = split_commas(CONFIG.value)
+    config = settle(CONFIG.value)
     train(config, Workdir(Path(WORKDIR.value or f"runs/{config.name}")), started=STARTED)
 
 

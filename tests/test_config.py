@@ -9,7 +9,7 @@ import typing
 
 import pytest
 
-from jaxpeft.config import Config, from_dict, leaves, split_commas, to_json
+from jaxpeft.config import Config, from_dict, leaves, set_leaf, settle, to_json
 from jaxpeft.errors import InputError
 from jaxpeft.validate import validate
 from tests import tiny
@@ -18,9 +18,9 @@ SHIPPED = sorted(path.relative_to(tiny.ROOT) for path in (tiny.ROOT / "configs")
 PARSE = """
 import json, sys
 from jaxpeft import main
-from jaxpeft.config import leaves, split_commas
+from jaxpeft.config import leaves, settle
 main.parse(sys.argv)
-print(json.dumps(leaves(split_commas(main.CONFIG.value))))
+print(json.dumps(leaves(settle(main.CONFIG.value))))
 """
 
 
@@ -77,6 +77,23 @@ def test_lists_of_modules_can_be_written_in_two_ways(text, entries):
     assert [found[field] for field in fields] == [entries, entries]
 
 
+def test_an_optional_field_can_be_cleared_and_no_other():
+    assert parsed(SHIPPED[0], "--config.train.clip=None", "--config.train.head_learning_rate=None")["train.clip"] is None
+    config = Config()
+    set_leaf(config, "train.epochs", None)
+    with pytest.raises(InputError, match=r"train\.epochs is None, expected int"):
+        validate(config)
+
+
+def test_relative_paths_become_absolute(tmp_path, monkeypatch):
+    (tmp_path / "notes.csv").touch()
+    monkeypatch.chdir(tmp_path)
+    config = Config()
+    config.data.path = "notes.csv"
+    assert settle(config).data.path == str(tmp_path / "notes.csv")
+    assert config.model.ref.startswith("package:")
+
+
 def test_fields_have_types_that_a_command_line_can_give():
     plain = {int, float, bool, str}
     for name, hint in hints().items():
@@ -93,7 +110,7 @@ def test_json_has_an_inverse():
     config.peft.target_modules = ("query", "key")
     config.train.steps = 5
     assert from_dict(json.loads(to_json(config))) == config
-    assert split_commas(from_dict(json.loads(to_json(config)))) == config
+    assert settle(from_dict(json.loads(to_json(config)))) == config
 
 
 def test_a_config_of_another_version_is_refused():

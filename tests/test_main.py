@@ -1,5 +1,6 @@
 """What a user gets wrong ends in one message and exit code 2, without a traceback and without text of a note."""
 
+import errno
 import json
 import shutil
 
@@ -243,3 +244,11 @@ def test_a_process_that_is_refused_exits_with_2(case, config_file, finished, tmp
     assert done.returncode == 2
     assert done.stderr.startswith("error: ")
     assert "Traceback" not in done.stderr
+
+
+def test_a_full_disk_is_a_message(refused, config_file, monkeypatch):
+    def full(self, record):
+        raise OSError(errno.ENOSPC, "No space left on device", "metrics.jsonl")
+
+    monkeypatch.setattr(Workdir, "append_metrics", full)
+    assert "No space left on device" in refused(f"--config={config_file()}")

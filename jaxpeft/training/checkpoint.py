@@ -63,6 +63,8 @@ class Checkpoints:
                 )
                 continue
             return items["trainable"], _unflat(items["optimizer"], optimizer), items["best"], position
+        if self._checkpointer.checkpoints:
+            report("none of the checkpoints can be read: begins again at the first step")
         return None
 
     def close(self) -> None:

@@ -26,6 +26,10 @@ class Progress:
 
     def start(self, step: int, total: int) -> None:
         """Training goes on from `step` of `total`."""
+        if self._tensorboard is not None:
+            from tensorboardX import SummaryWriter  # slow to import: here, before the clock of training starts
+
+            self._writer = SummaryWriter(str(self._tensorboard), purge_step=step + 1)
         if sys.stderr.isatty():
             import tqdm
 
@@ -55,12 +59,8 @@ class Progress:
             self._writer.close()
 
     def _write_scalars(self, record: dict[str, Any]) -> None:
-        if self._tensorboard is None:
-            return
         if self._writer is None:
-            from tensorboardX import SummaryWriter  # slow to import, and the first step is under way by now
-
-            self._writer = SummaryWriter(str(self._tensorboard), purge_step=record["step"])
+            return
         scalars = {"train/loss": record["loss"], "train/learning_rate": record["learning_rate"]}
         scalars |= {f"validation/{name}": value for name, value in record.get("validation", {}).items()}
         for name, value in scalars.items():
