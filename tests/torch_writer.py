@@ -79,12 +79,13 @@ def write(form: str, pickled: bytes, storages: dict[str, np.ndarray], **changes)
     return b"".join(parts)
 
 
-def dense(form: str, arrays: dict[str, np.ndarray]) -> bytes:
-    """A file of tensors in C order, a storage each."""
+def dense(form: str, arrays: dict[str, np.ndarray], *, transposed: bool = False) -> bytes:
+    """A file of tensors, a storage each: in C order, or all `transposed` in their storages."""
     names = {np.dtype(dtype): kind for kind, dtype in TYPES.items()}
     items, storages = {}, {}
     for number, (key, array) in enumerate(arrays.items()):
-        storages[str(number)] = array.reshape(-1)
-        strides = tuple(stride // array.itemsize for stride in array.strides)
+        storages[str(number)] = array.T.reshape(-1) if transposed else array.reshape(-1)
+        placed = np.array(array, order="F" if transposed else "C")
+        strides = tuple(stride // array.itemsize for stride in placed.strides)
         items[key] = tensor(storage(str(number), names[array.dtype], array.size, form), 0, array.shape, strides)
     return write(form, state(items), storages)

@@ -22,9 +22,7 @@ def counted_and_formula(method: str, layers: int) -> tuple[float, int]:
     )
     settings = PeftConfig(method=method)
     settings.lora.dropout = 0.0
-    model = nnx.eval_shape(
-        lambda: peft.attach(BertForSequenceClassification(config), settings, jax.random.key(0))
-    )
+    model = nnx.eval_shape(lambda: peft.attach(BertForSequenceClassification(config), settings, jax.random.key(0)))
     graphdef, leaves = peft.flatten(model)
     labels = peft.label(leaves, method, model.head, ())
     trainable, frozen = peft.split(leaves, labels)

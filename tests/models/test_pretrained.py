@@ -228,7 +228,7 @@ def test_pytorch_files_are_fetched_only_where_there_is_nothing_else(tmp_path, mo
 
 def test_the_base_is_refused_where_texts_can_be_longer_than_its_positions(tmp_path):
     folder = tiny.write_base(tmp_path / "base")
-    with pytest.raises(InputError, match="37.*positions for 36"):
+    with pytest.raises(InputError, match=r"37.*positions for 36"):
         system.build(tiny.experiment(folder, folder, data__max_length=37), CLASSES, seed=0)
 
 

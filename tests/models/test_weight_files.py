@@ -127,11 +127,11 @@ def test_a_damaged_file_is_refused_or_right_where_it_is_whole(tmp_path_factory, 
 # --- folders ---
 
 
-def torch_folder(folder, form: str, weights=None):
+def torch_folder(folder, form: str, weights=None, **changes):
     """A model folder whose weights are PyTorch's."""
     tiny.write_base(folder)
     (folder / "model.safetensors").unlink()
-    content = torch_writer.dense(form, tiny.tensors(labels=3) if weights is None else weights)
+    content = torch_writer.dense(form, tiny.tensors(labels=3) if weights is None else weights, **changes)
     (folder / "pytorch_model.bin").write_bytes(content)
     return folder
 
@@ -146,9 +146,10 @@ def filled(folder, dtype=jnp.float32):
 @pytest.mark.parametrize("form", torch_writer.FORMS)
 def test_pytorch_files_fill_the_same_model_under_the_same_identity(tmp_path, form):
     expected, sha256 = filled(tiny.write_base(tmp_path / "safetensors", tiny.tensors(labels=3)))
-    model, same = filled(torch_folder(tmp_path / form, form))
-    assert same == sha256
-    jax.tree.map(np.testing.assert_array_equal, flatten(model)[1], flatten(expected)[1])
+    for transposed in (False, True):  # how a tensor lies in its file is no part of its identity
+        model, same = filled(torch_folder(tmp_path / f"{form}-{transposed}", form, transposed=transposed))
+        assert same == sha256
+        jax.tree.map(np.testing.assert_array_equal, flatten(model)[1], flatten(expected)[1])
 
 
 def test_shards_of_pytorch_files_are_read_like_one(tmp_path):
@@ -199,6 +200,16 @@ def test_numbers_of_a_quantised_model_are_refused(tmp_path):
     weights["bert.encoder.layer.1.output.dense.weight"] = np.ones((24, 40), np.int8)
     with pytest.raises(InputError, match=r"layer\.1\.output\.dense\.weight holds int8"):
         filled(tiny.write_base(tmp_path, weights))
+
+
+@pytest.mark.parametrize("of", [np.float32, np.float16, ml_dtypes.bfloat16, np.float64])
+@pytest.mark.parametrize("to", [np.float32, np.float16, ml_dtypes.bfloat16])
+@pytest.mark.parametrize("shape", [(130, 70), (64, 64), (3, 200), (1, 1)])
+def test_blocks_of_a_transposed_leaf_meet(of, to, shape):
+    values = np.random.default_rng(0).normal(size=shape).astype(of)
+    slot = np.zeros((2, *shape[::-1]), to)[1]
+    pretrained._copy_transposed(values, slot)
+    np.testing.assert_array_equal(slot, values.T.astype(to))
 
 
 # --- memory ---
