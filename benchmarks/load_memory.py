@@ -7,7 +7,7 @@ which a virtual machine may be slow to give. Once from the disk and once from th
 
     python benchmarks/load_memory.py --scale=4 --json=benchmarks/results/load_memory.json
 
---scale is the number of layers: 32 is the whole model and takes twice its 13 GB, on disk and in memory. Needs torch
+--scale is the number of layers: 32 is the whole model, which takes its 13 GB on disk and again in memory. Needs torch
 to write the .bin.
 """
 

@@ -259,13 +259,16 @@ _GLOBALS: dict[str, Any] = {
 def _find(name: str) -> Any:
     """What stands for the global of `"module name"`. Raises InputError for all but the few of a dict of tensors."""
     if name not in _GLOBALS:
+        module, _, attribute = name.partition(" ")
+        known = f" ({_KNOWN_AS[module]}.{ascii(attribute[:50])[1:-1]})" if module in _KNOWN_AS else ""
         raise InputError(
-            f"its pickle asks for {name.replace(' ', '.')[:100]!a}: only tensors and containers are read, and nothing "
-            "of the file was run. If you trust whoever made it, convert it to safetensors where it was made"
+            f"its pickle asks for {f'{module}.{attribute}'[:100]!a}{known}: only tensors and containers are read, and "
+            "nothing of the file was run. If you trust whoever made it, convert it to safetensors where it was made"
         )
     return _GLOBALS[name]
 
 
+_KNOWN_AS = {"posix": "os", "nt": "os", "__builtin__": "builtins"}  # under which names pickles ask for these
 _NOTHING = {"PROTO", "FRAME"}
 _VALUES = {
     *("INT", "BININT", "BININT1", "BININT2", "LONG", "LONG1", "LONG4", "FLOAT", "BINFLOAT"),
