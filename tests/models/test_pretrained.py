@@ -4,6 +4,7 @@ import importlib.util
 import json
 import sys
 
+import huggingface_hub
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -208,6 +209,22 @@ def test_a_hub_id_needs_permission():
         resolve("some-group/some-bert")
     with pytest.raises(InputError, match="no such folder"):
         resolve("./some-group/some-bert")
+
+
+def test_pytorch_files_are_fetched_only_where_there_is_nothing_else(tmp_path, monkeypatch):
+    asked = []
+
+    def download(ref, allow_patterns):
+        asked.append(allow_patterns)
+        return str(tmp_path)
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", download)
+    assert resolve("some-group/some-bert", allow_download=True) == tmp_path
+    assert ["pytorch_model*.bin" in patterns for patterns in asked] == [False, True]
+    (tmp_path / "model.safetensors").touch()
+    resolve("some-group/some-bert", allow_download=True)
+    assert "pytorch_model*.bin" not in asked[-1]
+    assert len(asked) == 3
 
 
 def test_the_base_is_refused_where_texts_can_be_longer_than_its_positions(tmp_path):
