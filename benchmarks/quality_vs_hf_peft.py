@@ -96,7 +96,10 @@ def table(report: dict[str, Any]) -> str:
     """One line a method."""
     lines = ["method  seeds  jaxpeft  torch+PEFT  difference (95 %)            verdict"]
     for method in METHODS:
-        runs = [[run["accuracy"] for run in report["runs"] if (run["method"], run["side"]) == (method, s)] for s in SIDES]
+        runs = [
+            [run["accuracy"] for run in report["runs"] if (run["method"], run["side"]) == (method, side)]
+            for side in SIDES
+        ]
         if min(map(len, runs)) < 2:
             continue
         gap = difference(*runs)

@@ -159,13 +159,14 @@ def from_dict(values: Mapping[str, Any]) -> Config:
 
 def settle(config: Config) -> Config:
     """What a command line leaves open, in place: `a,b` as two modules, and paths that hold from any folder."""
-    for block, field in ((config.peft, "target_modules"), (config.peft.ia3, "feedforward_modules")):
-        parts = (part.strip() for entry in getattr(block, field) for part in entry.split(","))
-        setattr(block, field, tuple(part for part in parts if part))
-    for block, field in ((config.model, "ref"), (config.data, "path"), (config.data, "cache_dir")):
-        path = getattr(block, field)
-        if path is not None and os.path.exists(os.path.expanduser(path)):  # else a package, a hub id, or an error later
-            setattr(block, field, os.path.abspath(os.path.expanduser(path)))
+    values = leaves(config)
+    for name in ("peft.target_modules", "peft.ia3.feedforward_modules"):
+        parts = (part.strip() for entry in values[name] for part in entry.split(","))
+        set_leaf(config, name, tuple(part for part in parts if part))
+    for name in ("model.ref", "data.path", "data.cache_dir"):
+        path = os.path.expanduser(values[name] or "")
+        if os.path.exists(path):  # else a package, a hub id, nothing, or an error later
+            set_leaf(config, name, os.path.abspath(path))
     return config
 
 

@@ -14,7 +14,7 @@ import sys  # noqa: E402
 from collections.abc import Sequence  # noqa: E402
 from pathlib import Path  # noqa: E402
 
-from absl import app, flags  # noqa: E402
+from absl import app, flags, logging  # noqa: E402
 from ml_collections import config_flags  # noqa: E402
 
 from jaxpeft.command_line import parse, report_and_exit  # noqa: E402
@@ -30,6 +30,9 @@ ALLOW_OTHER_BASE = flags.DEFINE_bool("allow_other_base", False, "Go on with a ba
 SPLIT = flags.DEFINE_enum("split", "test", ["train", "validation", "test"], "evaluate: which split.")
 INPUT = flags.DEFINE_string("input", None, "predict: a .jsonl or .csv file.")
 OUTPUT = flags.DEFINE_string("output", None, "predict: the .jsonl or .csv file to write.")
+flags.FLAGS.set_default(
+    "verbosity", logging.ERROR
+)  # jax and orbax tell of every backend and save; --verbosity=0 shows it
 
 
 def main(argv: Sequence[str]) -> None:

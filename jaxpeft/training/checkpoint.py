@@ -17,6 +17,7 @@ from orbax.checkpoint import v1 as ocp
 from jaxpeft.errors import InputError
 from jaxpeft.peft import Tree
 
+logging.getLogger("absl").setLevel(logging.CRITICAL)  # orbax, once imported, reports each part of each save there
 KEPT = 2
 Position = dict[str, Any]
 
@@ -25,7 +26,6 @@ class Checkpoints:
     """The latest checkpoints of a run. Saves in the background; a half-written one is never taken for whole."""
 
     def __init__(self, folder: Path):
-        logging.getLogger("absl").setLevel(logging.CRITICAL)  # orbax reports every step of every save there
         self._checkpointer = ocp.training.Checkpointer(
             folder.absolute(),
             preservation_policy=ocp.training.preservation_policies.LatestN(KEPT),

@@ -25,7 +25,8 @@ def final_table(result: Mapping[str, Any]) -> str:
 def evaluation_table(report: Mapping[str, Any]) -> str:
     """What evaluate found on one split, and whether that is what the run had found."""
     split = report["split"]
-    as_result = {"metrics": {split: report["metrics"]}, "few_clusters": report["few_clusters"]}
+    as_result = {name: {split: report[name]} for name in ("metrics", "majority")}
+    as_result["few_clusters"] = report["few_clusters"]
     parts = [_score_table(as_result, (split,)), _class_table(report["per_class"], split)]
     if against := report.get("against_result"):
         verdict = "equals" if against["same"] else "DIFFERS from"

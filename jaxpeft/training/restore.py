@@ -80,6 +80,7 @@ class Restored:
         report = {
             "split": split,
             **split_report(scores),
+            "majority": self.result["majority"].get(split, {}),
             "base_sha256": self.system.base_sha256,
             "versions": runtime.versions(),
             "device": runtime.device(),
