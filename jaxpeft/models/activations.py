@@ -1,5 +1,7 @@
 """Activations under the names of Hugging Face's `hidden_act`."""
 
+from collections.abc import Callable, Mapping
+
 import jax
 import jax.numpy as jnp
 
@@ -29,8 +31,13 @@ def _backward(x, gradient):
 
 gelu.defvjp(_forward, _backward)
 
-ACTIVATIONS = {
+ACTIVATIONS: Mapping[str, Callable[[jax.Array], jax.Array]] = {
     "gelu": gelu,
     "gelu_new": lambda x: jax.nn.gelu(x, approximate=True),
     "relu": jax.nn.relu,
 }
+
+
+def unknown_activation(field: str, name: str) -> list[str]:
+    """The problem with an activation of a `config.json`, if there is one."""
+    return [] if name in ACTIVATIONS else [f"{field} is {name!r}; supported are {', '.join(ACTIVATIONS)}"]

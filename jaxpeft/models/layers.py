@@ -36,6 +36,7 @@ class LayerNorm(nnx.Module):
         self.eps = eps
 
     def __call__(self, x: jax.Array) -> jax.Array:  # [..., D] -> [..., D]
+        """Statistics over the last axis."""
         wide = x.astype(jnp.float32)
         centred = wide - wide.mean(axis=-1, keepdims=True)
         variance = jnp.square(centred).mean(axis=-1, keepdims=True)
@@ -50,6 +51,7 @@ class Embedding(nnx.Module):
         self.embedding = nnx.Param(jnp.zeros((size, d)))
 
     def __call__(self, ids: jax.Array) -> jax.Array:  # [...] -> [..., D]
+        """An id past the table reads its last row."""
         return jnp.take(self.embedding[...], ids, axis=0, mode="clip")
 
 

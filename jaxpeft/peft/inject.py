@@ -7,7 +7,7 @@ number) and `model.model_type`.
 import dataclasses
 import re
 import zlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import jax
@@ -96,7 +96,7 @@ def _matches_stack(pattern: str, name: str, model: Any) -> bool:
     return all(hits)
 
 
-def _short_names(names: Sequence[str]) -> set[str]:
+def _short_names(names: Iterable[str]) -> set[str]:
     """What follows the layer's number: the part that people write as a target."""
     return {name.split("{layer}.")[-1] for name in names}
 

@@ -22,9 +22,7 @@ def counted_and_formula(method: str, layers: int) -> tuple[float, int]:
     )
     settings = PeftConfig(method=method)
     settings.lora.dropout = 0.0
-    model = nnx.eval_shape(
-        lambda: peft.attach(BertForSequenceClassification(config), settings, jax.random.key(0))
-    )
+    model = nnx.eval_shape(lambda: peft.attach(BertForSequenceClassification(config), settings, jax.random.key(0)))
     graphdef, leaves = peft.flatten(model)
     labels = peft.label(leaves, method, model.head, ())
     trainable, frozen = peft.split(leaves, labels)
@@ -43,8 +41,8 @@ def counted_and_formula(method: str, layers: int) -> tuple[float, int]:
     counted = lowered.compile().cost_analysis()["flops"]
     sizes = {path: leaf.size for path, leaf in leaves.items()}
     trained = {path: label != peft.FROZEN for path, label in labels.items()}
-    shell = dataclasses.make_dataclass("Shell", ["config", "head_layers", "reads_embeddings"])(
-        config, model.head_layers, model.reads_embeddings
+    shell = dataclasses.make_dataclass("Shell", ["config", "head_layers", "reads_embeddings", "pools"])(
+        config, model.head_layers, model.reads_embeddings, model.pools
     )
     return counted, step_flops(shell, sizes, trained, BATCH, LENGTH)
 
