@@ -5,6 +5,7 @@ from collections.abc import Mapping
 
 from jaxpeft.models.architecture import ArchitectureConfig, Classifier
 from jaxpeft.models.bert import BertConfig, BertForSequenceClassification, BertForTokenClassification
+from jaxpeft.models.roberta import RobertaConfig, RobertaForSequenceClassification, RobertaForTokenClassification
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,4 +24,5 @@ def _architecture(
 
 MODELS: Mapping[str, Architecture] = {
     "bert": _architecture(BertConfig, BertForSequenceClassification, BertForTokenClassification),
+    "roberta": _architecture(RobertaConfig, RobertaForSequenceClassification, RobertaForTokenClassification),
 }
