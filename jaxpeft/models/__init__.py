@@ -5,6 +5,11 @@ from collections.abc import Mapping
 
 from jaxpeft.models.architecture import ArchitectureConfig, Classifier
 from jaxpeft.models.bert import BertConfig, BertForSequenceClassification, BertForTokenClassification
+from jaxpeft.models.distilbert import (
+    DistilBertConfig,
+    DistilBertForSequenceClassification,
+    DistilBertForTokenClassification,
+)
 from jaxpeft.models.roberta import RobertaConfig, RobertaForSequenceClassification, RobertaForTokenClassification
 
 
@@ -24,5 +29,8 @@ def _architecture(
 
 MODELS: Mapping[str, Architecture] = {
     "bert": _architecture(BertConfig, BertForSequenceClassification, BertForTokenClassification),
+    "distilbert": _architecture(
+        DistilBertConfig, DistilBertForSequenceClassification, DistilBertForTokenClassification
+    ),
     "roberta": _architecture(RobertaConfig, RobertaForSequenceClassification, RobertaForTokenClassification),
 }
