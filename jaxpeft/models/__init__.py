@@ -10,6 +10,11 @@ from jaxpeft.models.distilbert import (
     DistilBertForSequenceClassification,
     DistilBertForTokenClassification,
 )
+from jaxpeft.models.mobilebert import (
+    MobileBertConfig,
+    MobileBertForSequenceClassification,
+    MobileBertForTokenClassification,
+)
 from jaxpeft.models.roberta import RobertaConfig, RobertaForSequenceClassification, RobertaForTokenClassification
 
 
@@ -31,6 +36,9 @@ MODELS: Mapping[str, Architecture] = {
     "bert": _architecture(BertConfig, BertForSequenceClassification, BertForTokenClassification),
     "distilbert": _architecture(
         DistilBertConfig, DistilBertForSequenceClassification, DistilBertForTokenClassification
+    ),
+    "mobilebert": _architecture(
+        MobileBertConfig, MobileBertForSequenceClassification, MobileBertForTokenClassification
     ),
     "roberta": _architecture(RobertaConfig, RobertaForSequenceClassification, RobertaForTokenClassification),
 }
