@@ -10,6 +10,7 @@ from jaxpeft.models.distilbert import (
     DistilBertForSequenceClassification,
     DistilBertForTokenClassification,
 )
+from jaxpeft.models.llama import LlamaConfig, LlamaForSequenceClassification, LlamaForTokenClassification
 from jaxpeft.models.mobilebert import (
     MobileBertConfig,
     MobileBertForSequenceClassification,
@@ -37,6 +38,7 @@ MODELS: Mapping[str, Architecture] = {
     "distilbert": _architecture(
         DistilBertConfig, DistilBertForSequenceClassification, DistilBertForTokenClassification
     ),
+    "llama": _architecture(LlamaConfig, LlamaForSequenceClassification, LlamaForTokenClassification),
     "mobilebert": _architecture(
         MobileBertConfig, MobileBertForSequenceClassification, MobileBertForTokenClassification
     ),
