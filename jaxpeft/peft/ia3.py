@@ -5,6 +5,8 @@
             layers.attention.key.ia3           [L, D_out]         trained (feed-forward: [L, D_in])
 """
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 from flax import nnx
@@ -12,14 +14,26 @@ from flax import nnx
 from jaxpeft.config import Ia3Config
 
 TRAINED = ("ia3",)
-DEFAULT_TARGETS = {"bert": ("key", "value", "output.dense")}
-DEFAULT_FEEDFORWARD = {"bert": ("output.dense",)}
+DEFAULT_TARGETS = {  # PEFT's where it has one, else those of the paper (Taylor et al. 2024)
+    "bert": ("key", "value", "output.dense"),
+    "distilbert": ("k_lin", "v_lin", "lin1", "lin2"),
+    "llama": ("k_proj", "v_proj", "down_proj"),
+    "mobilebert": ("key", "value", "output.dense"),
+    "roberta": ("key", "value", "output.dense"),
+}
+DEFAULT_FEEDFORWARD = {
+    "bert": ("output.dense",),
+    "distilbert": ("lin1", "lin2"),
+    "llama": ("down_proj",),
+    "mobilebert": ("output.dense",),
+    "roberta": ("output.dense",),
+}
 
 
 class Ia3Linear(nnx.Module):
     """A linear layer whose output, or for feed-forward targets input, is scaled elementwise."""
 
-    def __init__(self, base: nnx.Module, *, scales_input: bool):
+    def __init__(self, base: Any, *, scales_input: bool):
         *stack, d_in, d_out = base.kernel.shape
         self.base = base
         self.ia3 = nnx.Param(jnp.ones((*stack, d_in if scales_input else d_out)))  # ones: the base model at step 0

@@ -6,6 +6,8 @@
             layers.attention.query.lora_b              [L, R, D_out]      trained
 """
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 from flax import nnx
@@ -14,13 +16,19 @@ from jaxpeft.config import LoraConfig
 from jaxpeft.models.dropout import dropout
 
 TRAINED = ("lora_a", "lora_b")
-DEFAULT_TARGETS = {"bert": ("query", "value")}
+DEFAULT_TARGETS = {  # PEFT's where it has one, else those of the paper (Taylor et al. 2024)
+    "bert": ("query", "value"),
+    "distilbert": ("q_lin", "k_lin", "v_lin"),
+    "llama": ("q_proj", "v_proj"),
+    "mobilebert": ("query", "key", "value"),
+    "roberta": ("query", "value"),
+}
 
 
 class LoraLinear(nnx.Module):
     """A linear layer with a low-rank update beside it."""
 
-    def __init__(self, base: nnx.Module, config: LoraConfig, key: jax.Array):
+    def __init__(self, base: Any, config: LoraConfig, key: jax.Array):
         *stack, d_in, d_out = base.kernel.shape  # stack = [L] in an encoder, [] for a single layer
         bound = d_in**-0.5  # PEFT's kaiming_uniform(a=sqrt(5)), for each layer on its own
         self.base = base
