@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -24,7 +24,7 @@ EPSILON = 1e-12  # of every norm; no field of config.json
 class DistilBertConfig(ArchitectureConfig):
     """The fields of DistilBERT's `config.json`, under BERT's names."""
 
-    RENAMED = {  # noqa: RUF012 - a ClassVar of the base class
+    RENAMED: ClassVar[Mapping[str, str]] = {
         "dim": "hidden_size",
         "n_layers": "num_hidden_layers",
         "n_heads": "num_attention_heads",

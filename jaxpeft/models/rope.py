@@ -2,14 +2,12 @@
 
 import dataclasses
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-
-SUPPORTED = ("default", "linear", "llama3")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,33 +24,41 @@ class Rope:
     @classmethod
     def from_hf(cls, hf_config: Mapping[str, Any]) -> "Rope":
         """From a parsed `config.json`: `rope_parameters`, or in older files `rope_theta` beside `rope_scaling`."""
-        given = {name: hf_config[name] for name in ("rope_theta",) if name in hf_config}
+        given = {"rope_theta": hf_config.get("rope_theta", cls.rope_theta)}
+        if longest := hf_config.get("max_position_embeddings"):
+            given["original_max_position_embeddings"] = longest  # unless the file says otherwise
         given |= hf_config.get("rope_parameters") or hf_config.get("rope_scaling") or {}
         given["rope_type"] = given.get("rope_type", given.get("type", "default"))
         return cls(**{field.name: given[field.name] for field in dataclasses.fields(cls) if field.name in given})
 
     def problems(self) -> list[str]:
         """A kind of scaling that is not built."""
-        known = self.rope_type in SUPPORTED
-        return [] if known else [f"rope_type is {self.rope_type!r}; supported are {', '.join(SUPPORTED)}"]
+        known = self.rope_type in SCALINGS
+        return [] if known else [f"rope_type is {self.rope_type!r}; supported are {', '.join(SCALINGS)}"]
 
     def frequencies(self, head_dim: int) -> np.ndarray:
         """Radians a token for each pair of features, float32 [H / 2]."""
-        plain = self.rope_theta ** -(np.arange(0, head_dim, 2, dtype=np.float64) / head_dim)
-        return {"default": plain, "linear": plain / self.factor, "llama3": self._llama3(plain)}[self.rope_type].astype(
-            np.float32
-        )
-
-    def _llama3(self, plain: np.ndarray) -> np.ndarray:
-        """Slow waves stretched by `factor`, fast ones kept, a ramp between (Llama 3.1)."""
-        turns = self.original_max_position_embeddings * plain / (2 * math.pi)  # in the original context
-        kept = (turns - self.low_freq_factor) / (self.high_freq_factor - self.low_freq_factor)
-        kept = np.clip(kept, 0.0, 1.0)
-        return kept * plain + (1 - kept) * plain / self.factor
+        plain = self.rope_theta ** -(np.arange(0, head_dim, 2) / head_dim)
+        return (plain * SCALINGS[self.rope_type](self, plain)).astype(np.float32)
 
     def angles(self, length: int, head_dim: int) -> jax.Array:
         """Float32 [T, H / 2] for the positions 0, 1, 2, ..."""
         return jnp.arange(length, dtype=jnp.float32)[:, None] * self.frequencies(head_dim)
+
+
+def _llama3(rope: Rope, plain: np.ndarray) -> np.ndarray:
+    """Slow waves stretched by `factor`, fast ones kept, a ramp between (Llama 3.1)."""
+    turns = rope.original_max_position_embeddings * plain / (2 * math.pi)  # in the context that it was trained on
+    kept = (turns - rope.low_freq_factor) / (rope.high_freq_factor - rope.low_freq_factor)
+    kept = np.clip(kept, 0.0, 1.0)
+    return kept + (1 - kept) / rope.factor
+
+
+SCALINGS: Mapping[str, Callable[[Rope, np.ndarray], np.ndarray]] = {  # what frequencies are multiplied by
+    "default": lambda rope, plain: np.ones_like(plain),
+    "linear": lambda rope, plain: np.full_like(plain, 1 / rope.factor),
+    "llama3": _llama3,
+}
 
 
 def rotate(x: jax.Array, angles: jax.Array) -> jax.Array:

@@ -126,8 +126,7 @@ def test_bfloat16_is_close_and_its_logits_are_float32(model_type):
 
 @pytest.mark.parametrize("model_type", MODELS)
 def test_padding_on_the_right_changes_nothing(model_type):
-    if model_type == "mobilebert":
-        pytest.skip("its trigrams see the embedding of a padding token after the last word, as in transformers")
+    # Every row has padding already: MobileBERT's trigrams see the token after the last word, as in transformers.
     model, (ids, mask) = filled(shell(model_type)), random_batch()
     longer = logits(model, np.pad(ids, ((0, 0), (0, 7))), np.pad(mask, ((0, 0), (0, 7))))
     np.testing.assert_allclose(longer, logits(model, ids, mask), atol=1e-5)
@@ -199,3 +198,34 @@ def test_llamas_older_files_say_the_same_of_their_positions():
     old = shell("llama", rope_theta=5e5, rope_scaling=scaling).config
     assert old == shell("llama", rope_parameters={"rope_theta": 5e5, **scaling}).config
     assert old.rope.rope_theta == 5e5
+
+
+RATES_OFF = {
+    "hidden_dropout_prob": 0.0,
+    "attention_probs_dropout_prob": 0.0,
+    "dropout": 0.0,
+    "attention_dropout": 0.0,
+    "seq_classif_dropout": 0.0,
+    "classifier_dropout": 0.0,
+}
+
+
+@pytest.mark.parametrize(
+    ("model_type", "task", "rate"),
+    [
+        ("bert", "sequence_classification", "classifier_dropout"),
+        ("bert", "token_classification", "attention_probs_dropout_prob"),
+        ("roberta", "sequence_classification", "classifier_dropout"),
+        ("distilbert", "sequence_classification", "seq_classif_dropout"),
+        ("distilbert", "token_classification", "attention_dropout"),
+        ("mobilebert", "sequence_classification", "hidden_dropout_prob"),
+        ("mobilebert", "token_classification", "attention_probs_dropout_prob"),
+        ("llama", "sequence_classification", "attention_dropout"),
+        ("llama", "token_classification", "classifier_dropout"),
+    ],
+)
+def test_each_rate_drops_by_itself(model_type, task, rate):
+    ids, mask = random_batch()
+    for value, drops in ((0.0, False), (0.5, True)):
+        model = filled(shell(model_type, task, **RATES_OFF | {rate: value}))
+        assert drops == (not np.array_equal(model(ids, mask, seeds=SEEDS), model(ids, mask)))
