@@ -1,7 +1,7 @@
 """Does training here reach what torch + PEFT reaches? Test accuracy of both, dropout on, several seeds a side.
 
-Same base (MiniLM), data, token ids, batch size, number of steps and hyper-parameters; each side shuffles,
-initialises and drops on its own. What is reported is the difference of the mean test accuracy after the last
+Same base (MiniLM), token ids, batches, number of steps and hyper-parameters; each side initialises and drops on its
+own. What is reported is the difference of the mean test accuracy after the last
 step with its 95 % interval (Welch); it fails only when the interval lies wholly below -1.5 points.
 
     python benchmarks/quality_vs_hf_peft.py --data=FOLDER/nicta_piboso --json=benchmarks/results/quality.json
@@ -10,11 +10,13 @@ Each finished run is written at once, so a killed benchmark goes on where it was
 """
 
 import argparse
+import itertools
 import json
 import platform
 import shutil
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,10 +25,11 @@ import scipy.stats
 
 from jaxpeft import runtime
 from jaxpeft.config import Config
+from jaxpeft.data.batches import BatchPlan, bucket_lengths, plan_epoch
 from jaxpeft.data.load import load
 from jaxpeft.data.tokenise import text_encoder
 from jaxpeft.models.pretrained import resolve
-from jaxpeft.tasks.sequence_classification import encode_labels
+from jaxpeft.training.evaluation import Examples, prepare
 from jaxpeft.training.run import train
 from jaxpeft.training.workdir import Workdir
 
@@ -61,23 +64,26 @@ def run_ours(config: Config) -> float:
 
 def run_torch(config: Config) -> float:
     """Test accuracy of the same experiment in torch."""
-    from torch_peer import TorchPeer, random_batches
+    from torch_peer import TorchPeer
 
     folder = resolve(config.model.ref)
     encoder = text_encoder(folder, lowercase="auto", max_length=config.data.max_length)
     splits = load(config.data, config.seed, None, False)
-    ids, labels = {}, {}
-    for name in ("train", "test"):
-        rows = getattr(splits, name)
-        encoded = encoder.encode(rows)
-        ids[name] = np.split(encoded.ids, encoded.starts[1:-1])
-        labels[name] = encode_labels(rows.label, splits.labels)
+    train_split, test_split = (prepare(rows, encoder, splits.labels, None) for rows in (splits.train, splits.test))
+    ids, test_ids = (np.split(one.encoded.ids, one.encoded.starts[1:-1]) for one in (train_split, test_split))
     steps = config.train.steps
     peer = TorchPeer(folder, config, len(splits.labels), steps, config.seed)
-    batches = random_batches(len(ids["train"]), config.train.batch_size, config.seed)
-    for _, batch in zip(range(steps), batches, strict=False):
-        peer.train_step([ids["train"][i] for i in batch], labels["train"][batch])
-    return float((peer.predict(ids["test"]) == labels["test"]).mean())
+    for plan in itertools.islice(batches(config, train_split), steps):
+        peer.train_step([ids[i] for i in plan.examples], train_split.labels[plan.examples])
+    return float((peer.predict(test_ids) == test_split.labels).mean())
+
+
+def batches(config: Config, train_split: Examples) -> Iterator[BatchPlan]:
+    """The batches of the training loop, epoch after epoch."""
+    lengths = train_split.encoded.lengths
+    buckets = bucket_lengths(lengths, config.data.buckets, config.data.max_length)
+    for epoch in itertools.count():
+        yield from plan_epoch(lengths, buckets, config.train.batch_size, seed=config.seed, epoch=epoch)
 
 
 def difference(ours: list[float], theirs: list[float]) -> dict[str, float]:
@@ -90,7 +96,10 @@ def table(report: dict[str, Any]) -> str:
     """One line a method."""
     lines = ["method  seeds  jaxpeft  torch+PEFT  difference (95 %)            verdict"]
     for method in METHODS:
-        runs = [[run["accuracy"] for run in report["runs"] if (run["method"], run["side"]) == (method, s)] for s in SIDES]
+        runs = [
+            [run["accuracy"] for run in report["runs"] if (run["method"], run["side"]) == (method, side)]
+            for side in SIDES
+        ]
         if min(map(len, runs)) < 2:
             continue
         gap = difference(*runs)
@@ -105,6 +114,7 @@ def table(report: dict[str, Any]) -> str:
 
 def main() -> None:
     """Runs what is missing, seed by seed, and prints the table."""
+    runtime.keep_freed_memory()
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", required=True, help="folder with train, validation and test .jsonl")
     parser.add_argument("--json", type=Path, required=True)

@@ -1,8 +1,8 @@
 """Training speed on this machine beside torch + PEFT: examples/s and real tokens/s, end to end.
 
 Both sides train the same encoder on the same token ids with AdamW, clipping and dropout, batch 32. The peer runs
-in both of its trainer's settings: dynamic padding of shuffled batches (the default) and `group_by_length`. Sides
-alternate in one process, each for a few steps a round; what is printed are medians over rounds.
+in both of its trainer's settings: dynamic padding of shuffled batches (the default) and `group_by_length`. Each side
+has a process of its own, as its users run it, and they take turns, a few steps a round; printed are medians.
 
     python benchmarks/step_time.py --data=FOLDER --json=benchmarks/results/step_time.json
 
@@ -12,9 +12,11 @@ FOLDER holds mts_dialog_section and nicta_piboso (or name others in --sets). Nee
 import argparse
 import itertools
 import json
+import multiprocessing
 import platform
 import time
 from collections.abc import Iterator
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +27,7 @@ from jaxpeft import runtime
 from jaxpeft.config import Config
 from jaxpeft.data.batches import assemble, bucket_lengths, plan_epoch
 from jaxpeft.data.load import load
+from jaxpeft.data.tokenise import text_encoder
 from jaxpeft.models.pretrained import resolve
 from jaxpeft.peft import FROZEN
 from jaxpeft.tasks import sequence_classification as task
@@ -72,24 +75,60 @@ def torch_steps(config: Config, train: Examples, classes: tuple[str, ...], group
         yield len(batch), int(lengths[batch].sum())
 
 
-def measure(sides: dict[str, Iterator[tuple[int, int]]], rounds: int, steps: int, warm: int) -> dict[str, Any]:
-    """Examples/s and tokens/s of each side: median and quartiles over alternating rounds."""
-    for steps_of in sides.values():
-        for _ in range(warm):
-            next(steps_of)
-    speeds: dict[str, list[tuple[float, float]]] = {name: [] for name in sides}
+def steps_of(side: str, config: Config) -> Iterator[tuple[int, int]]:
+    """The examples and real tokens of one step after the other."""
+    splits = load(config.data, config.seed, None, False)
+    encoder = text_encoder(resolve(config.model.ref), lowercase="auto", max_length=config.data.max_length)
+    train = prepare(splits.train, encoder, splits.labels, None)
+    if side == OURS:
+        return our_steps(config, train, splits.labels)
+    return torch_steps(config, train, splits.labels, grouped=side == GROUPED)
+
+
+def serve(side: str, config: Config, pipe: Connection) -> None:
+    """A side's process: takes the number of steps, answers with examples/s and tokens/s, until told 0."""
+    if side == OURS:
+        runtime.keep_freed_memory()
+    steps = steps_of(side, config)
+    while count := pipe.recv():
+        started = time.perf_counter()
+        totals = np.array([next(steps) for _ in range(count)]).sum(axis=0)
+        pipe.send(tuple(totals / (time.perf_counter() - started)))
+
+
+def measure(config: Config, rounds: int, steps: int) -> dict[str, dict[str, Any]]:
+    """Examples/s and tokens/s of each side: medians and quartiles over rounds of alternating turns."""
+    context = multiprocessing.get_context("spawn")
+    pipes, processes = {}, []
+    for side in (OURS, DEFAULT, GROUPED):
+        pipes[side], theirs = context.Pipe()
+        processes.append(context.Process(target=serve, args=(side, config, theirs), daemon=True))
+        processes[-1].start()
+        turn(pipes[side], steps)  # warm
+    speeds = {side: [] for side in pipes}
     for _ in range(rounds):
-        for name, steps_of in sides.items():
-            started = time.perf_counter()
-            counts = np.array([next(steps_of) for _ in range(steps)]).sum(axis=0)
-            speeds[name].append(tuple(counts / (time.perf_counter() - started)))
+        for side, pipe in pipes.items():
+            speeds[side].append(turn(pipe, steps))
+    for pipe, process in zip(pipes.values(), processes, strict=True):
+        pipe.send(0)
+        process.join()
+    return {side: summary(found) for side, found in speeds.items()}
+
+
+def turn(pipe: Connection, steps: int) -> tuple[float, float]:
+    """One side runs its steps while the others wait."""
+    pipe.send(steps)
+    return pipe.recv()
+
+
+def summary(speeds: list[tuple[float, float]]) -> dict[str, Any]:
+    """Medians and quartiles."""
+    examples, tokens = np.array(speeds).T
+    quartiles = [float(quartile) for quartile in np.percentile(examples, (25, 75))]
     return {
-        name: {
-            "examples_per_s": float(np.median([one[0] for one in found])),
-            "quartiles": [float(q) for q in np.percentile([one[0] for one in found], (25, 75))],
-            "tokens_per_s": float(np.median([one[1] for one in found])),
-        }
-        for name, found in speeds.items()
+        "examples_per_s": float(np.median(examples)),
+        "quartiles": quartiles,
+        "tokens_per_s": float(np.median(tokens)),
     }
 
 
@@ -109,15 +148,7 @@ def main() -> None:
     for data, method in itertools.product(arguments.sets.split(","), arguments.methods.split(",")):
         config = Config()
         config.data.format, config.data.path, config.peft.method = "jsonl", str(arguments.data / data), method
-        splits = load(config.data, config.seed, None, False)
-        encoder = system.build(config, splits.labels, seed=0).encoder
-        train = prepare(splits.train, encoder, splits.labels, None)
-        sides = {
-            OURS: our_steps(config, train, splits.labels),
-            DEFAULT: torch_steps(config, train, splits.labels, grouped=False),
-            GROUPED: torch_steps(config, train, splits.labels, grouped=True),
-        }
-        found = measure(sides, arguments.rounds, arguments.steps, warm=arguments.steps)
+        found = measure(config, arguments.rounds, arguments.steps)
         for side, speed in found.items():
             ratio = found[OURS]["examples_per_s"] / speed["examples_per_s"]
             low, high = speed["quartiles"]

@@ -1,8 +1,8 @@
 """Parameter-efficient fine-tuning of small language models on clinical text, in JAX and Flax.
 
-    import jaxpeft
-    model = jaxpeft.load("runs/lora_bert")
-    model.predict(["Admitted with crushing substernal chest pain ..."])
+import jaxpeft
+model = jaxpeft.load("runs/lora_bert")
+model.predict(["Admitted with crushing substernal chest pain ..."])
 """
 
 from __future__ import annotations

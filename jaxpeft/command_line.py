@@ -1,5 +1,7 @@
 """Flags whose every mistake ends in one message and exit code 2, never a traceback."""
 
+import difflib
+import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -7,7 +9,10 @@ from typing import NoReturn
 
 from absl import flags
 
+from jaxpeft.config import Config, leaves, set_leaf
 from jaxpeft.errors import InputError
+
+NONE = re.compile(r"--?config\.([\w.]+)=None")  # absl's parsers of numbers know no None; validation knows who may be
 
 
 def parse(argv: Sequence[str]) -> list[str]:
@@ -15,7 +20,11 @@ def parse(argv: Sequence[str]) -> list[str]:
     argv = list(argv)
     try:
         _check_config_file(argv)
-        return flags.FLAGS(argv)
+        cleared = [found[1] for argument in argv if (found := NONE.fullmatch(argument))]
+        rest = flags.FLAGS([argument for argument in argv if not NONE.fullmatch(argument)])
+        for name in cleared:
+            set_leaf(flags.FLAGS.config, name, None)
+        return rest
     except flags.Error as error:
         report_and_exit(InputError(str(error)))
     except InputError as error:
@@ -36,17 +45,40 @@ def _check_config_file(argv: Sequence[str]) -> None:
     names = [argument.split("=", 1)[1] for argument in argv if argument.startswith(("--config=", "-config="))]
     names += [argv[i + 1] for i, argument in enumerate(argv[:-1]) if argument in ("--config", "-config")]
     for name in names:
-        path = Path(name)
-        if not path.is_file():
-            raise InputError(f"--config={name}: no such file")
-        namespace: dict[str, object] = {"__name__": "config_check", "__file__": str(path)}
-        try:
-            exec(compile(path.read_text(encoding="utf-8"), str(path), "exec"), namespace)
-            config = namespace["get_config"]()  # type: ignore[operator]
-        except Exception as error:
-            raise InputError(f"--config={name} cannot be run: {type(error).__name__}: {_first_line(error)}") from None
-        if not hasattr(config, "__dataclass_fields__"):
-            raise InputError(f"--config={name}: get_config() returned {type(config).__name__}, expected jaxpeft.config.Config")
+        _check_overrides(_run_config_file(name), argv)
+
+
+def _run_config_file(name: str) -> Config:
+    path = Path(name)
+    if not path.is_file():
+        raise InputError(f"--config={name}: no such file")
+    namespace: dict[str, object] = {"__name__": "config_check", "__file__": str(path)}
+    try:
+        exec(compile(path.read_text(encoding="utf-8"), str(path), "exec"), namespace)
+        get_config = namespace.get("get_config")
+        config = get_config() if callable(get_config) else None
+    except Exception as error:
+        raise InputError(f"--config={name} cannot be run: {type(error).__name__}: {_first_line(error)}") from None
+    if not callable(get_config):
+        raise InputError(f"--config={name}: expected a function get_config() that returns a jaxpeft.config.Config")
+    if not isinstance(config, Config):
+        raise InputError(
+            f"--config={name}: get_config() returned {type(config).__name__}, expected a jaxpeft.config.Config"
+        )
+    return config
+
+
+def _check_overrides(config: Config, argv: Sequence[str]) -> None:
+    """Names every `--config.a.b` that is no field, with the field that was probably meant."""
+    known = list(leaves(config))
+    given = [found[1] for argument in argv if (found := re.match(r"--?config\.([^=]+)", argument))]
+    problems = []
+    for name in given:
+        if name not in known and not any(field.startswith(name + ".") for field in known):
+            close = difflib.get_close_matches(name, known, n=1)
+            problems.append(f"--config.{name}: the config has no such field" + "".join(f"; {one}?" for one in close))
+    if problems:
+        raise InputError(*problems)
 
 
 def _first_line(error: BaseException) -> str:

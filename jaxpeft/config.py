@@ -9,6 +9,7 @@ of these, tuple[int, ...] or tuple[str, ...]: nothing else survives a command li
 import dataclasses
 import functools
 import json
+import os
 from collections.abc import Mapping
 from typing import Any, Optional
 
@@ -152,18 +153,27 @@ def from_dict(values: Mapping[str, Any]) -> Config:
         different = ", ".join(sorted(given.keys() ^ known.keys()))
         raise InputError(f"config.json was written by another version; fields that only one has: {different}")
     for name, value in given.items():
-        *parents, field = name.split(".")
-        block = functools.reduce(getattr, parents, config)
-        setattr(block, field, tuple(value) if isinstance(value, list) else value)
+        set_leaf(config, name, tuple(value) if isinstance(value, list) else value)
     return config
 
 
-def split_commas(config: Config) -> Config:
-    """The config with `a,b` in a list of modules as two entries: on a command line it arrives as one. In place."""
-    for block, field in ((config.peft, "target_modules"), (config.peft.ia3, "feedforward_modules")):
-        parts = (part.strip() for entry in getattr(block, field) for part in entry.split(","))
-        setattr(block, field, tuple(part for part in parts if part))
+def settle(config: Config) -> Config:
+    """What a command line leaves open, in place: `a,b` as two modules, and paths that hold from any folder."""
+    values = leaves(config)
+    for name in ("peft.target_modules", "peft.ia3.feedforward_modules"):
+        parts = (part.strip() for entry in values[name] for part in entry.split(","))
+        set_leaf(config, name, tuple(part for part in parts if part))
+    for name in ("model.ref", "data.path", "data.cache_dir"):
+        path = os.path.expanduser(values[name] or "")
+        if os.path.exists(path):  # else a package, a hub id, nothing, or an error later
+            set_leaf(config, name, os.path.abspath(path))
     return config
+
+
+def set_leaf(config: Config, name: str, value: Any) -> None:
+    """Sets the field of a dotted name."""
+    *parents, field = name.split(".")
+    setattr(functools.reduce(getattr, parents, config), field, value)
 
 
 def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

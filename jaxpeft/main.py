@@ -9,6 +9,7 @@ import time
 
 STARTED = time.time()  # before the slow imports: a cold start is measured from here
 
+import errno  # noqa: E402
 import sys  # noqa: E402
 from collections.abc import Sequence  # noqa: E402
 from pathlib import Path  # noqa: E402
@@ -18,6 +19,7 @@ from ml_collections import config_flags  # noqa: E402
 
 from jaxpeft.command_line import parse, report_and_exit  # noqa: E402
 from jaxpeft.errors import InputError  # noqa: E402
+from jaxpeft.runtime import keep_freed_memory  # noqa: E402
 
 CONFIG = config_flags.DEFINE_config_file("config", None, "Experiment: a Python file with get_config().")
 MODE = flags.DEFINE_enum("mode", "train", ["train", "evaluate", "predict"], "What to do.")
@@ -38,9 +40,14 @@ def main(argv: Sequence[str]) -> None:
         {"train": _train, "evaluate": _evaluate, "predict": _predict}[MODE.value]()
     except InputError as error:
         report_and_exit(error)
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS):
+            raise
+        report_and_exit(InputError(f"{error.filename or 'a file'}: {error.strerror}; what was written before is whole"))
 
 
 def _train() -> None:
+    from jaxpeft.config import settle
     from jaxpeft.training.run import train
     from jaxpeft.training.workdir import Workdir
     from jaxpeft.validate import validate
@@ -48,8 +55,8 @@ def _train() -> None:
     if CONFIG.value is None:
         raise InputError("--mode=train needs --config=FILE.py, for example --config=configs/lora_bert.py")
     validate(CONFIG.value)
-    workdir = Workdir(Path(WORKDIR.value or f"runs/{CONFIG.value.name}"))
-    train(CONFIG.value, workdir, started=STARTED)
+    config = settle(CONFIG.value)
+    train(config, Workdir(Path(WORKDIR.value or f"runs/{config.name}")), started=STARTED)
 
 
 def _restored():
@@ -76,4 +83,5 @@ def _predict() -> None:
 
 
 if __name__ == "__main__":
+    keep_freed_memory()
     sys.exit(app.run(main, flags_parser=parse))

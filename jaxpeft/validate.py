@@ -75,8 +75,15 @@ def _type_problems(config: Any, prefix: str = "") -> Iterator[str]:
             else:
                 yield f"config.{prefix}{name} must be a {hints[name].__name__}, not {type(value).__name__}"
         elif not _fits(value, hints[name]):
-            expected = getattr(hints[name], "__name__", str(hints[name]).replace("typing.", ""))
-            yield f"config.{prefix}{name} is {value!r}, expected {expected}"
+            yield f"config.{prefix}{name} is {value!r}, expected {_type_name(hints[name])}"
+
+
+def _type_name(hint: Any) -> str:
+    if typing.get_origin(hint) in (typing.Union, types.UnionType):
+        return " or ".join(map(_type_name, typing.get_args(hint)))
+    if hint is type(None):
+        return "None"
+    return hint.__name__ if isinstance(hint, type) else str(hint)
 
 
 def _fits(value: Any, hint: Any) -> bool:

@@ -4,9 +4,14 @@ import atexit
 import importlib.util
 import os
 import shutil
+import sys
 import tempfile
+import time
 
 import hypothesis
+import pytest
+
+from tests import tiny
 
 # JAX reads these once, when it is imported, so they are set before any test module is. Subprocesses inherit them.
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
@@ -30,3 +35,47 @@ hypothesis.settings.load_profile("ci")
 
 if not (importlib.util.find_spec("torch") and importlib.util.find_spec("peft")):
     collect_ignore_glob = ["parity/*"]
+
+
+@pytest.fixture(scope="session")
+def base(tmp_path_factory):
+    """The folder of a tiny random BERT."""
+    return tiny.write_base(tmp_path_factory.mktemp("shared") / "base")
+
+
+@pytest.fixture(scope="session")
+def data(tmp_path_factory):
+    """A folder of three small splits."""
+    return tiny.write_data(tmp_path_factory.mktemp("shared") / "data")
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory, base, data):
+    """The workdir of an uninterrupted run of 60 steps. To be read only: copy it to change it."""
+    from jaxpeft.training.run import train
+    from jaxpeft.training.workdir import Workdir
+
+    workdir = Workdir(tmp_path_factory.mktemp("shared") / "run")
+    train(tiny.experiment(base, data), workdir, started=time.time())
+    return workdir
+
+
+@pytest.fixture
+def cli(monkeypatch, capsys):
+    """The program in this process: cli(*arguments) -> (exit code, standard output, standard error)."""
+    from absl.testing import flagsaver
+
+    from jaxpeft import main
+
+    def run(*arguments):
+        monkeypatch.setattr(sys, "argv", ["jaxpeft", *map(str, arguments)])  # where ml_collections looks for overrides
+        capsys.readouterr()
+        with flagsaver.flagsaver():
+            try:
+                main.main(main.parse(sys.argv))
+                code = 0
+            except SystemExit as stop:
+                code = stop.code
+        return code, *capsys.readouterr()
+
+    return run

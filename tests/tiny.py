@@ -42,7 +42,8 @@ def tensors(seed: int = 0, *, prefix: str = "bert.", pooler: bool = True, labels
         found[f"{name}.weight"] = generator.uniform(0.5, 1.5, d).astype(np.float32)
         found[f"{name}.bias"] = generator.normal(0, 0.1, d).astype(np.float32)
 
-    for kind, size in (("word", "vocab_size"), ("position", "max_position_embeddings"), ("token_type", "type_vocab_size")):
+    tables = {"word": "vocab_size", "position": "max_position_embeddings", "token_type": "type_vocab_size"}
+    for kind, size in tables.items():
         table = generator.normal(0, 0.5, (sizes[size], d)).astype(np.float32)
         found[f"{prefix}embeddings.{kind}_embeddings.weight"] = table
     norm(f"{prefix}embeddings.LayerNorm")
@@ -81,8 +82,8 @@ def rows(count: int, seed: int) -> list[dict]:
         own = generator.random(len(words)) < 0.7
         third = len(WORDS) // 3
         words[own] = label * third + words[own] % third
-        text = " ".join(WORDS[word] for word in words)
-        found.append({"text": text, "label": LABELS[label], "patient": f"p{seed}-{number // 2}", "id": f"{seed}-{number}"})
+        row = {"text": " ".join(WORDS[word] for word in words), "label": LABELS[label]}
+        found.append(row | {"patient": f"p{seed}-{number // 2}", "id": f"{seed}-{number}"})
     return found
 
 

@@ -67,10 +67,9 @@ class Embeddings(nnx.Module):
         self.config = config
 
     def __call__(
-        self, ids: jax.Array, segments: jax.Array, positions: jax.Array | None = None, *, seeds: jax.Array | None
+        self, ids: jax.Array, segments: jax.Array, positions: jax.Array, *, seeds: jax.Array | None
     ) -> jax.Array:
-        """[B, T] -> [B, T, D]; positions [T] or [B, T] are rows of their table, by default 0, 1, 2, ..."""
-        positions = jnp.arange(ids.shape[1]) if positions is None else positions
+        """[B, T] -> [B, T, D]; positions [T] or [B, T] are rows of their table."""
         x = self.word(ids) + self.segment(segments) + self.position(positions)  # [B, T, D]
         x = self.norm(x.astype(self.config.dtype))
         return dropout(x, self.config.hidden_dropout_prob, seeds)

@@ -35,8 +35,8 @@ class LayerNorm(nnx.Module):
         self.bias = nnx.Param(jnp.zeros((*stack, d)))
         self.eps = eps
 
-    def __call__(self, x: jax.Array) -> jax.Array:  # [..., D] -> [..., D]
-        """Statistics over the last axis."""
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """[..., D] -> [..., D]."""
         wide = x.astype(jnp.float32)
         centred = wide - wide.mean(axis=-1, keepdims=True)
         variance = jnp.square(centred).mean(axis=-1, keepdims=True)
@@ -50,8 +50,8 @@ class Embedding(nnx.Module):
     def __init__(self, size: int, d: int):
         self.embedding = nnx.Param(jnp.zeros((size, d)))
 
-    def __call__(self, ids: jax.Array) -> jax.Array:  # [...] -> [..., D]
-        """An id past the table reads its last row."""
+    def __call__(self, ids: jax.Array) -> jax.Array:
+        """[...] -> [..., D]."""
         return jnp.take(self.embedding[...], ids, axis=0, mode="clip")
 
 

@@ -33,6 +33,7 @@ IGNORED = (
     "*.inv_freq",
     "*fit_dense*",
 )
+MODEL_FILES = ["*.json", "*.txt", "*.safetensors", "*.model"]  # what is fetched of a hub repository
 _OLD_NAMES = ((re.compile(r"\.gamma$"), ".weight"), (re.compile(r"\.beta$"), ".bias"))
 
 
@@ -73,7 +74,7 @@ def _download(ref: str) -> Path:
     import huggingface_hub
 
     try:
-        return Path(huggingface_hub.snapshot_download(ref, allow_patterns=["*.json", "*.txt", "*.safetensors", "*.model"]))
+        return Path(huggingface_hub.snapshot_download(ref, allow_patterns=MODEL_FILES))
     except (OSError, ValueError) as error:  # what the hub's client raises for no network, no such id, no access
         raise InputError(f"model.ref {ref!r} could not be fetched: {type(error).__name__}") from error
 

@@ -1,10 +1,10 @@
 """Parameter-efficient methods as layers that take the place of linear ones, and who trains.
 
-    model = attach(model, config, key)             # adapters in place, equal to the base at step 0
-    graphdef, leaves = flatten(model)
-    labels = label(leaves, config.method, head=model.head, new=())
-    trainable, frozen = split(leaves, labels)
-    model = unflatten(graphdef, {**trainable, **frozen})
+model = attach(model, config, key)             # adapters in place, equal to the base at step 0
+graphdef, leaves = flatten(model)
+labels = label(leaves, config.method, head=model.head, new=())
+trainable, frozen = split(leaves, labels)
+model = unflatten(graphdef, {**trainable, **frozen})
 """
 
 from jaxpeft.peft.inject import METHODS, attach, targets

@@ -1,5 +1,6 @@
 """IA3 (Liu et al. 2022, section 3.3): y = l * (x W + b), and for feed-forward targets y = (l * x) W + b.
 
+One target's leaves:
     before  layers.attention.key.kernel        [L, D_in, D_out]
     after   layers.attention.key.base.kernel   [L, D_in, D_out]   frozen
             layers.attention.key.ia3           [L, D_out]         trained (feed-forward: [L, D_in])

@@ -1,5 +1,6 @@
 """LoRA (Hu et al. 2021, eq. 3): y = x W + b + s dropout(x) A B, with W and b frozen and s = alpha / rank.
 
+One target's leaves:
     before  layers.attention.query.kernel              [L, D_in, D_out]
     after   layers.attention.query.base.kernel         [L, D_in, D_out]   frozen
             layers.attention.query.lora_a              [L, D_in, R]       trained

@@ -1,0 +1,1 @@
+"""What a task is: its labels, its loss, its scores."""

@@ -1,0 +1,1 @@
+"""From a config to a finished workdir, and back from it."""

@@ -1,7 +1,7 @@
 """Checkpoints on disk, through orbax: the one file that knows its API.
 
-    checkpoints/<step>/   trainable, optimizer, best (the best trainable tree so far), and the position as metadata
-    best/                 trainable parameters of the tested step, written when the run ends
+checkpoints/<step>/   trainable, optimizer, best (the best trainable tree so far), and the position as metadata
+best/                 trainable parameters of the tested step, written when the run ends
 """
 
 import logging
@@ -63,6 +63,8 @@ class Checkpoints:
                 )
                 continue
             return items["trainable"], _unflat(items["optimizer"], optimizer), items["best"], position
+        if self._checkpointer.checkpoints:
+            report("none of the checkpoints can be read: begins again at the first step")
         return None
 
     def close(self) -> None:
@@ -99,6 +101,7 @@ def _abstract(tree: Any) -> Any:
     def one(leaf: Any) -> jax.ShapeDtypeStruct:
         if isinstance(leaf, jax.Array):
             return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=leaf.sharding)
-        return jax.ShapeDtypeStruct(np.shape(leaf), leaf.dtype, sharding=jax.local_devices()[0])
+        device = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
+        return jax.ShapeDtypeStruct(np.shape(leaf), leaf.dtype, sharding=device)
 
     return jax.tree.map(one, tree)

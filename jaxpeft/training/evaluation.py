@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from jaxpeft.data.batches import assemble, plan_evaluation
+from jaxpeft.data.batches import Batch, assemble, plan_evaluation
 from jaxpeft.data.rows import Rows
 from jaxpeft.data.tokenise import Encoded, TextEncoder
 from jaxpeft.peft import Tree
@@ -47,7 +47,7 @@ class Evaluator:
         plans = plan_evaluation(examples.encoded.lengths, self._buckets, self._batch_size)
         for plan in plans:
             batch = assemble(plan, examples.encoded, None, self._batch_size)
-            inputs = {name: batch[name] for name in ("ids", "mask", "segments") if name in batch}
+            inputs: Batch = {name: batch[name] for name in ("ids", "mask", "segments") if name in batch}
             outputs.append(self._forward(trainable, frozen, self._placement.shard(inputs, axis=0)))
         gathered = [self._placement.gather(output) for output in outputs]
         logits = np.empty((len(examples), gathered[0].shape[-1]), np.float32)

@@ -63,13 +63,14 @@ class Pmap(Placement):
 
     def replicate(self, tree: Any) -> Any:
         """Adds a leading device axis; done once, since pmap would otherwise copy at every call."""
-        return jax.pmap(lambda leaves: leaves, in_axes=None, axis_size=self.devices, out_axes=0)(tree)
+        places = np.arange(self.devices)  # pmap wants an argument that has the axis
+        return jax.pmap(lambda leaves, place: leaves, in_axes=(None, 0))(tree, places)
 
     def unreplicate(self, tree: Any) -> Any:
         """The first device's copy."""
         return jax.tree.map(lambda leaf: leaf[0], tree)
 
-    def shard(self, batch: dict[str, np.ndarray], axis: int) -> dict[str, jax.Array]:
+    def shard(self, batch: dict[str, np.ndarray], axis: int) -> dict[str, Any]:
         """[.., B, ..] -> [devices, .., B / devices, ..]."""
 
         def cut(leaf: np.ndarray) -> np.ndarray:

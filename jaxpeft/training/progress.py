@@ -12,7 +12,8 @@ class Progress:
     """Shows how far training is."""
 
     def __init__(self, tensorboard: Path | None = None):
-        self._tensorboard, self._writer = tensorboard, None
+        self._tensorboard = tensorboard
+        self._writer: Any = None
         self._bar: Any = None
         self._last_line = 0.0
 
@@ -25,6 +26,10 @@ class Progress:
 
     def start(self, step: int, total: int) -> None:
         """Training goes on from `step` of `total`."""
+        if self._tensorboard is not None:
+            from tensorboardX import SummaryWriter  # slow to import: here, before the clock of training starts
+
+            self._writer = SummaryWriter(str(self._tensorboard), purge_step=step + 1)
         if sys.stderr.isatty():
             import tqdm
 
@@ -35,7 +40,8 @@ class Progress:
         self._write_scalars(record)
         speed = f"{examples_per_second:.1f} examples/s"
         if self._bar is not None:
-            self._bar.set_postfix_str(f"loss {record['loss']:.4f}, lr {record['learning_rate']:.2e}, {speed}", refresh=False)
+            numbers = f"loss {record['loss']:.4f}, lr {record['learning_rate']:.2e}"
+            self._bar.set_postfix_str(f"{numbers}, {speed}", refresh=False)
             self._bar.update(record["step"] - self._bar.n)
         elif time.monotonic() - self._last_line > SECONDS_BETWEEN_LINES or record["step"] in (1, total):
             self._last_line = time.monotonic()
@@ -53,12 +59,8 @@ class Progress:
             self._writer.close()
 
     def _write_scalars(self, record: dict[str, Any]) -> None:
-        if self._tensorboard is None:
-            return
         if self._writer is None:
-            from tensorboardX import SummaryWriter  # slow to import, and the first step is under way by now
-
-            self._writer = SummaryWriter(str(self._tensorboard), purge_step=record["step"])
+            return
         scalars = {"train/loss": record["loss"], "train/learning_rate": record["learning_rate"]}
         scalars |= {f"validation/{name}": value for name, value in record.get("validation", {}).items()}
         for name, value in scalars.items():

@@ -29,9 +29,8 @@ def evaluation_table(report: Mapping[str, Any]) -> str:
     parts = [_score_table(as_result, (split,)), _class_table(report["per_class"], split)]
     if against := report.get("against_result"):
         verdict = "equals" if against["same"] else "DIFFERS from"
-        parts.append(
-            f"{verdict} result.json (checked {against['checked']}; largest difference {against['largest_difference']:.1e})"
-        )
+        largest = f"largest difference {against['largest_difference']:.1e}"
+        parts.append(f"{verdict} result.json (checked {against['checked']}; {largest})")
     return "\n\n".join(parts) + "\n"
 
 
@@ -65,7 +64,7 @@ def _size_and_time(result: Mapping[str, Any]) -> list[str]:
     lines = [
         f"parameters  {trainable:,} of {total:,} trained ({trainable / total:.2%}): "
         f"{result['peft_params']:,} {result['method']}, {result['head_params']:,} head",
-        f"steps       {result['steps']:,}, tested at step {result['best_step']:,}",
+        f"steps       {result['steps']:,}, tested at step {result['tested_step']:,}",
         f"time        {timing['train_s']:.1f} s training ({timing['examples_per_s']:.1f} examples/s), "
         f"{timing['compile_s']:.1f} s compilation, {timing['eval_s']:.1f} s evaluation",
     ]

@@ -20,7 +20,7 @@ from jaxpeft.training import system
 from jaxpeft.training.checkpoint import load_best
 from jaxpeft.training.evaluation import Evaluator, prepare, score
 from jaxpeft.training.loop import seed_of
-from jaxpeft.training.parallel import placement
+from jaxpeft.training.parallel import Placement, placement
 from jaxpeft.training.run import split_report
 from jaxpeft.training.workdir import Workdir, flatten, read_json, write_json, write_text
 
@@ -47,8 +47,8 @@ class Restored:
         self._check_base(allow_other_base)
         self.trainable = load_best(self.workdir.best, self.system.trainable)
         train = self.config.train
-        self._placement = placement(self.config.parallel, (train.eval_batch_size,))
-        self._placed = self._placement.replicate((self.trainable, self.system.frozen))
+        self._placement = _placement(self.config)
+        self._placed, self._frozen = self._placement.replicate((self.trainable, self.system.frozen))
         buckets = tuple(self.result["buckets"])
         self._evaluator = Evaluator(self.system.graphdef, self._placement, buckets, train.eval_batch_size)
 
@@ -60,7 +60,7 @@ class Restored:
     def probabilities(self, rows: Rows) -> np.ndarray:
         """Probability of each class, float64 [N, C]."""
         examples = prepare(rows, self.system.encoder, self.classes, cache=None)
-        return task.probabilities(self._evaluator.logits(*self._placed, examples))
+        return task.probabilities(self._evaluator.logits(self._placed, self._frozen, examples))
 
     def predict(self, texts: Sequence[str], pairs: Sequence[str] | None = None) -> list[dict[str, Any]]:
         """`prediction` and `probabilities` (label -> p) for each text, or each text with its pair."""
@@ -76,7 +76,7 @@ class Restored:
         seed = seed_of(config, "data")
         splits = load_data(config.data, seed, self.workdir.root, config.model.allow_download, data)
         examples = prepare(getattr(splits, split), self.system.encoder, self.classes, cache=None)
-        scores = score(self._evaluator.logits(*self._placed, examples), examples, self.classes)
+        scores = score(self._evaluator.logits(self._placed, self._frozen, examples), examples, self.classes)
         report = {
             "split": split,
             **split_report(scores),
@@ -113,6 +113,14 @@ class Restored:
                 )
 
 
+def _placement(config: Config) -> Placement:
+    """As in training, or one device where the batch does not divide over the devices of this machine."""
+    try:
+        return placement(config.parallel, (config.train.eval_batch_size,))
+    except InputError:
+        return placement("jit", ())
+
+
 def _build(config: Config, result: dict[str, Any]) -> system.System:
     seed = result["seeds"]["init"]  # fills the new leaves for a moment: load_best replaces them all
     return system.build(config, result["labels"], seed=seed, new=result["new_tensors"])
@@ -131,7 +139,8 @@ def predict_file(restored: Restored, source: Path, target: Path) -> int:
         raise InputError(f"{source}: the model was trained on {expected}; see data.columns.text_pair")
     predictions = restored.predict(rows.text, rows.text_pair)
     if target.suffix == ".jsonl":
-        text = "".join(json.dumps(old | new, ensure_ascii=False) + "\n" for old, new in zip(raw, predictions, strict=True))
+        rows_out = (old | new for old, new in zip(raw, predictions, strict=True))
+        text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows_out)
     else:
         text = _csv_text(raw, predictions, restored.classes)
     write_text(target, text)
@@ -140,9 +149,11 @@ def predict_file(restored: Restored, source: Path, target: Path) -> int:
 
 def _csv_text(raw: Sequence[dict[str, Any]], predictions: Sequence[dict[str, Any]], classes: Sequence[str]) -> str:
     buffer = io.StringIO()
-    columns = [*raw[0], "prediction", *(f"probability_{name}" for name in classes)]
+    added = ["prediction", *(f"probability_{name}" for name in classes)]
+    # Lines of JSON may differ in what they have. Columns of an earlier prediction are replaced.
+    names = [name for name in dict.fromkeys(name for row in raw for name in row) if name not in added]
     writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(columns)
+    writer.writerow([*names, *added])
     for old, new in zip(raw, predictions, strict=True):
-        writer.writerow([*old.values(), new["prediction"], *new["probabilities"].values()])
+        writer.writerow([*map(old.get, names), new["prediction"], *new["probabilities"].values()])
     return buffer.getvalue()

@@ -77,7 +77,8 @@ def train(config: Config, workdir: Workdir, *, started: float) -> dict[str, Any]
 
 
 def _prepare(config: Config, splits: Splits, model: system.System, workdir: Workdir) -> dict[str, Examples]:
-    cache = Path(config.data.cache_dir).expanduser() if config.data.cache_dir else workdir.cache
+    named = config.data.cache_dir  # a folder inside it: the user's own keeps the permissions that it has
+    cache = Path(named).expanduser() / "tokens" if named else workdir.cache
     private_folder(cache)
     return {
         name: prepare(getattr(splits, name), model.encoder, splits.labels, cache)
@@ -90,7 +91,8 @@ def _announce(config: Config, model: system.System, examples: Mapping[str, Examp
     sizes = ", ".join(f"{name} {len(split)}" for name, split in examples.items())
     cut = examples["train"].encoded.truncated
     progress.say(f"{config.name}: {config.peft.method} on {config.model.ref}")
-    progress.say(f"examples: {sizes}; {len(model.classes)} labels; {cut} training texts cut at {config.data.max_length} tokens")
+    longest = config.data.max_length
+    progress.say(f"examples: {sizes}; {len(model.classes)} labels; {cut} training texts cut at {longest} tokens")
     progress.say(f"trains {counts['trainable_params']:,} of {counts['total_params']:,} parameters")
     if model.ignored_tensors:
         progress.say(f"tensors of the checkpoint without use here: {', '.join(model.ignored_tensors)}")
@@ -152,8 +154,8 @@ def _identity(
 def _outcome(
     outcome: Outcome, scores: Mapping[str, ClassificationScores], examples: Mapping[str, Examples], model: system.System
 ) -> dict[str, Any]:
-    train_labels = examples["train"].labels
-    majority = {name: majority_scores(train_labels, examples[name].labels, model.classes) for name in scores}
+    labels = {name: split.labels for name, split in examples.items() if split.labels is not None}
+    majority = {name: majority_scores(labels["train"], labels[name], model.classes) for name in scores}
     reports = {name: split_report(found) for name, found in scores.items()}
     by_field = {field: {name: report[field] for name, report in reports.items()} for field in reports["test"]}
     return {

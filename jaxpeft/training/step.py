@@ -1,6 +1,6 @@
 """The pure functions of training: one step and one forward pass. `parallel` says where they run.
 
-    (trainable, optimizer state, frozen, batch, number) -> (trainable, optimizer state, loss)
+(trainable, optimizer state, frozen, batch, number) -> (trainable, optimizer state, loss)
 """
 
 from collections.abc import Callable

@@ -103,6 +103,5 @@ def build(config: Config, classes: Sequence[str], *, seed: int, new: Sequence[st
 def _check_length(config: Config, model: Any, folder: Path) -> None:
     longest = model.config.max_tokens
     if config.data.max_length > longest:
-        raise InputError(
-            f"data.max_length is {config.data.max_length}, but {folder} has positions for {longest} tokens"
-        )
+        asked = config.data.max_length
+        raise InputError(f"data.max_length is {asked}, but {folder} has positions for {longest} tokens")

@@ -67,7 +67,10 @@ class Workdir:
         return self.root / "evaluations" / f"{split}.json"
 
     def claim(self, config: Config) -> None:
-        """Makes the folder this config's, or checks that it is. Raises InputError listing the fields that differ."""
+        """Makes the folder this config's, or checks that it is. Raises InputError listing the fields that differ.
+
+        A config under which no training has begun, since its data or its base was wrong, may be replaced.
+        """
         if self.config.exists():
             theirs, ours = flatten(read_json(self.config)), leaves(config)
             ours = {name: list(value) if isinstance(value, tuple) else value for name, value in ours.items()}
@@ -77,14 +80,16 @@ class Workdir:
                 for name in sorted(theirs.keys() | ours.keys())
                 if theirs.get(name, absent) != ours.get(name, absent)
             ]
-            if different:
+            if different and (self.metrics.exists() or self.result.exists()):
                 raise InputError(f"{self.root} holds a run of another config; use another --workdir, or:", *different)
+            if different:
+                write_text(self.config, to_json(config))
             return
         try:
             self.root.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise InputError(f"--workdir={self.root} cannot be made: {error.strerror}") from None
-        if any(self.root.iterdir()):
+        if any(path.suffix != ".partial" for path in self.root.iterdir()):  # one may be left by a kill right here
             raise InputError(f"--workdir={self.root} holds files, but no config.json of a run: name another folder")
         write_text(self.config, to_json(config))
 

@@ -9,7 +9,8 @@ RESULT = {
     "trainable_params": 1500,
     "total_params": 1_000_000,
     "steps": 400,
-    "best_step": 300,
+    "best_step": 200,
+    "tested_step": 300,
     "metrics": {
         "validation": {
             "accuracy": {"value": 0.9, "low": 0.85, "high": 0.95},

@@ -1,0 +1,93 @@
+"""Batch plans: every example once, the same for the same seed and epoch, in buckets that waste the least."""
+
+import itertools
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from jaxpeft.data.batches import BatchPlan, assemble, bucket_lengths, plan_epoch, plan_evaluation
+from jaxpeft.data.tokenise import Encoded
+
+LENGTHS = st.lists(st.integers(2, 60), min_size=1, max_size=40).map(np.array)
+
+
+def padded_tokens(lengths, buckets):
+    return sum(min(bucket for bucket in buckets if bucket >= length) for length in lengths)
+
+
+@given(LENGTHS, st.integers(1, 4))
+def test_buckets_waste_no_more_tokens_than_any_others(lengths, count):
+    sizes = sorted({-(-int(length) // 8) * 8 for length in lengths})
+    longest = sizes[-1]
+    choices = itertools.chain.from_iterable(itertools.combinations(sizes[:-1], k) for k in range(count))
+    best = min(padded_tokens(lengths, (*choice, longest)) for choice in choices)
+    found = bucket_lengths(lengths, count, longest)
+    assert len(found) <= count
+    assert list(found) == sorted(set(found))
+    assert padded_tokens(lengths, found) == best
+
+
+def test_a_bucket_for_the_longest_that_can_come_is_appended():
+    assert bucket_lengths(np.array([5, 9]), 4, 128) == (8, 16, 128)
+    assert bucket_lengths(np.array([5, 9]), 1, 16) == (16,)
+
+
+@given(LENGTHS, st.integers(1, 4), st.integers(1, 9), st.integers(0, 3))
+def test_an_epoch_has_every_example_once_in_the_fewest_batches(lengths, count, size, epoch):
+    buckets = bucket_lengths(lengths, count, 60)
+    plans = plan_epoch(lengths, buckets, size, seed=1, epoch=epoch)
+    assert sorted(np.concatenate([plan.examples for plan in plans])) == list(range(len(lengths)))
+    assert len(plans) == -(-len(lengths) // size)
+    assert sum(len(plan.examples) < size for plan in plans) <= 1
+    for plan in plans:
+        assert plan.length in buckets
+        assert lengths[plan.examples].max() <= plan.length
+
+
+def test_a_plan_depends_on_seed_and_epoch_alone():
+    lengths = np.random.default_rng(0).integers(2, 60, 100)
+    buckets = bucket_lengths(lengths, 3, 60)
+
+    def order(seed, epoch):
+        plans = plan_epoch(lengths, buckets, 8, seed=seed, epoch=epoch)
+        return [(plan.length, *plan.examples) for plan in plans]
+
+    assert order(1, 2) == order(1, 2)
+    assert len({tuple(order(seed, epoch)) for seed in (1, 2) for epoch in (0, 1, 2)}) == 6
+
+
+@given(LENGTHS, st.integers(1, 9))
+def test_evaluation_has_every_example_once_in_its_shortest_bucket(lengths, size):
+    buckets = bucket_lengths(lengths, 3, 60)
+    plans = plan_evaluation(lengths, buckets, size)
+    assert sorted(np.concatenate([plan.examples for plan in plans])) == list(range(len(lengths)))
+    for plan in plans:
+        assert plan.length == min(bucket for bucket in buckets if bucket >= lengths[plan.examples].max())
+
+
+@pytest.mark.parametrize("pairs", [False, True])
+def test_a_batch_pads_and_weighs(pairs):
+    encoded = Encoded(
+        ids=np.arange(10, 19, dtype=np.int32),
+        segments=np.array([0, 0, 0, 1, 0, 1, 1, 0, 1], np.uint8) if pairs else None,
+        starts=np.array([0, 2, 5, 9]),
+        truncated=0,
+    )
+    batch = assemble(BatchPlan(np.array([2, 0]), 5), encoded, np.array([7, 8, 9], np.int32), 3)
+    np.testing.assert_array_equal(batch["ids"], [[15, 16, 17, 18, 0], [10, 11, 0, 0, 0], [0, 0, 0, 0, 0]])
+    np.testing.assert_array_equal(batch["mask"], [[1, 1, 1, 1, 0], [1, 1, 0, 0, 0], [1, 0, 0, 0, 0]])
+    np.testing.assert_array_equal(batch["label"], [9, 7, 0])
+    np.testing.assert_array_equal(batch["weight"], [1, 1, 0])
+    np.testing.assert_array_equal(batch["example"], [2, 0, 0])
+    assert ("segments" in batch) == pairs
+    if pairs:
+        np.testing.assert_array_equal(batch["segments"], [[1, 1, 0, 1, 0], [0, 0, 0, 0, 0], [0, 0, 0, 0, 0]])
+    assert {name: batch[name].dtype.name for name in ("ids", "mask", "weight", "example", "label")} == {
+        "ids": "int32",
+        "mask": "bool",
+        "weight": "float32",
+        "example": "uint32",
+        "label": "int32",
+    }

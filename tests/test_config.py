@@ -1,0 +1,170 @@
+"""Configs: every leaf can be overridden from the command line, and `validate` reports all problems at once."""
+
+import dataclasses
+import json
+import subprocess
+import sys
+import types
+import typing
+
+import pytest
+
+from jaxpeft.config import Config, from_dict, leaves, set_leaf, settle, to_json
+from jaxpeft.errors import InputError
+from jaxpeft.validate import validate
+from tests import tiny
+
+SHIPPED = sorted(path.relative_to(tiny.ROOT) for path in (tiny.ROOT / "configs").rglob("*.py"))
+PARSE = """
+import json, sys
+from jaxpeft import main
+from jaxpeft.config import leaves, settle
+main.parse(sys.argv)
+print(json.dumps(leaves(settle(main.CONFIG.value))))
+"""
+
+
+def hints(block=Config, prefix=""):
+    """Dotted name -> type of every leaf."""
+    found = {}
+    for name, hint in typing.get_type_hints(block).items():
+        found |= hints(hint, f"{prefix}{name}.") if dataclasses.is_dataclass(hint) else {prefix + name: hint}
+    return found
+
+
+def another(hint, value):
+    """A value of the type, other than `value`, and how it is written on a command line."""
+    if typing.get_origin(hint) in (typing.Union, types.UnionType):
+        hint = next(one for one in typing.get_args(hint) if one is not type(None))
+    if hint is bool:
+        return not value, str(not value)
+    if hint is int:
+        return 77, "77"
+    if hint is float:
+        return 0.125, "0.125"
+    if hint is str:
+        return "other", "other"
+    kind = typing.get_args(hint)[0]
+    return ([3, 5], "(3, 5)") if kind is int else (["one", "two"], "('one', 'two')")
+
+
+@pytest.mark.parametrize("config_file", SHIPPED, ids=str)
+def test_every_leaf_of_a_shipped_config_can_be_overridden(config_file):
+    namespace = {}
+    exec((tiny.ROOT / config_file).read_text(), namespace)
+    config = namespace["get_config"]()
+    validate(config)
+    chosen = {name: another(hint, leaves(config)[name]) for name, hint in hints().items()}
+    assert chosen.keys() == leaves(config).keys()
+    overrides = [f"--config.{name}={text}" for name, (_, text) in chosen.items()]
+    assert parsed(config_file, *overrides) == {name: value for name, (value, _) in chosen.items()}
+
+
+def parsed(config_file, *arguments):
+    command = [sys.executable, "-c", PARSE, f"--config={config_file}", *arguments]
+    done = subprocess.run(command, cwd=tiny.ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+@pytest.mark.parametrize(
+    ("text", "entries"),
+    [("('query','key')", ["query", "key"]), ("query,key", ["query", "key"]), ("query", ["query"]), ("()", [])],
+)
+def test_lists_of_modules_can_be_written_in_two_ways(text, entries):
+    fields = ("peft.target_modules", "peft.ia3.feedforward_modules")
+    found = parsed(SHIPPED[0], *(f"--config.{field}={text}" for field in fields))
+    assert [found[field] for field in fields] == [entries, entries]
+
+
+def test_an_optional_field_can_be_cleared_and_no_other():
+    assert parsed(SHIPPED[0], "--config.train.clip=None")["train.clip"] is None
+    config = Config()
+    set_leaf(config, "train.epochs", None)
+    with pytest.raises(InputError, match=r"train\.epochs is None, expected int"):
+        validate(config)
+
+
+def test_relative_paths_become_absolute(tmp_path, monkeypatch):
+    (tmp_path / "notes.csv").touch()
+    monkeypatch.chdir(tmp_path)
+    config = Config()
+    config.data.path = "notes.csv"
+    assert settle(config).data.path == str(tmp_path / "notes.csv")
+    assert config.model.ref.startswith("package:")
+
+
+def test_fields_have_types_that_a_command_line_can_give():
+    plain = {int, float, bool, str}
+    for name, hint in hints().items():
+        if typing.get_origin(hint) is tuple:
+            assert typing.get_args(hint) in ((int, ...), (str, ...)), name
+        elif typing.get_origin(hint) is typing.Union:
+            assert set(typing.get_args(hint)) - {type(None)} <= plain, name
+        else:
+            assert hint in plain, name
+
+
+def test_json_has_an_inverse():
+    config = Config(name="x")
+    config.peft.target_modules = ("query", "key")
+    config.train.steps = 5
+    assert from_dict(json.loads(to_json(config))) == config
+    assert settle(from_dict(json.loads(to_json(config)))) == config
+
+
+def test_a_config_of_another_version_is_refused():
+    values = json.loads(to_json(Config()))
+    values["train"]["warm_up"] = values["train"].pop("warmup_ratio")
+    with pytest.raises(InputError, match=r"train\.warm_up, train\.warmup_ratio"):
+        from_dict(values)
+
+
+def changed(**changes):
+    config = Config()
+    for name, value in changes.items():
+        tiny.set_field(config, name.replace("__", "."), value)
+    return config
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"train__epochs": 1.5}, "config.train.epochs is 1.5, expected int"),
+        ({"train__epochs": True}, "config.train.epochs is True, expected int"),
+        ({"train__steps": "5"}, "config.train.steps is '5', expected int or None"),
+        ({"peft__target_modules": ["query"]}, "config.peft.target_modules is ['query'], expected tuple[str, ...]"),
+        ({"peft__lora": None}, "config.peft.lora must be a LoraConfig, not NoneType"),
+        ({"task": "poetry"}, "config.task is 'poetry', expected one of sequence_classification"),
+        ({"peft__method": "lorra"}, "config.peft.method is 'lorra', expected one of lora, ia3, full, head"),
+        ({"train__batch_size": 0}, "config.train.batch_size is 0, expected more than 0"),
+        ({"train__learning_rate": float("nan")}, "config.train.learning_rate is nan, expected more than 0"),
+        ({"train__learning_rate": float("inf")}, "config.train.learning_rate is inf, expected more than 0"),
+        ({"peft__lora__dropout": 1.0}, "config.peft.lora.dropout is 1.0, expected a probability below 1"),
+        ({"train__warmup_ratio": -0.1}, "config.train.warmup_ratio is -0.1, expected a share from 0 to 1"),
+        ({"seeds__init": 2**32}, "config.seeds.init is 4294967296, expected from 0 to 2^32 - 1"),
+        ({"data__format": "csv"}, "config.data.path is not set"),
+        ({"data__labels": ("a,b",)}, "config.data.labels is ('a,b',): expected two or more"),
+        ({"data__max_length": 4}, "config.data.max_length is 4, expected at least 8"),
+        ({"peft__target_regex": "(", "peft__method": "ia3"}, "is no regular expression"),
+        ({"peft__target_regex": "x", "peft__target_modules": ("y",)}, "are both set: set one"),
+    ],
+)
+def test_what_is_wrong_is_named_with_what_was_expected(changes, message):
+    with pytest.raises(InputError) as raised:
+        validate(changed(**changes))
+    assert message in str(raised.value)
+
+
+def test_several_problems_come_in_one_message():
+    with pytest.raises(InputError) as raised:
+        validate(changed(task="poetry", train__epochs=-1, data__buckets=0, data__format="csv"))
+    assert len(raised.value.problems) == 4
+    assert str(raised.value).startswith("4 problems:\n  - config.task")
+
+
+def test_an_attribute_that_is_no_field_is_refused():
+    config = Config()
+    config.train.epoch = 3
+    with pytest.raises(InputError, match=r"config\.train\.epoch is no field"):
+        validate(config)

@@ -1,0 +1,37 @@
+"""Where compiled programs go, and that memory in use is seen."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from jaxpeft.runtime import PeakMemory, cache_folder
+
+
+@pytest.fixture
+def home(tmp_path, monkeypatch):
+    monkeypatch.delenv("JAX_COMPILATION_CACHE_DIR", raising=False)
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    return tmp_path / "home"
+
+
+def test_compiled_programs_go_where_the_environment_says_else_below_home(home, tmp_path, monkeypatch):
+    assert cache_folder(tmp_path) == home / ".cache" / "jaxpeft" / "xla"
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
+    assert cache_folder(tmp_path) == tmp_path / "xdg" / "jaxpeft" / "xla"
+    monkeypatch.setenv("JAX_COMPILATION_CACHE_DIR", "/chosen")
+    assert cache_folder(tmp_path) == Path("/chosen")
+
+
+def test_compiled_programs_go_into_the_workdir_where_home_cannot_be_written(home, tmp_path):
+    home.write_text("a file")
+    assert cache_folder(tmp_path / "run") == tmp_path / "run" / "cache" / "xla"
+
+
+def test_memory_that_was_given_back_still_counts_once_it_was_seen():
+    memory = PeakMemory()
+    block = np.ones(2**23)  # 64 MiB
+    memory.sample()
+    del block
+    assert memory.report()["peak_bytes"] > 0.9 * 2**26

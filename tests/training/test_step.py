@@ -1,0 +1,112 @@
+"""One step: who gets gradients, and that a batch may be cut into passes or over devices without a difference."""
+
+import jax
+import numpy as np
+import pytest
+
+from jaxpeft.peft import FROZEN
+from jaxpeft.tasks.sequence_classification import loss_sum
+from jaxpeft.training import system
+from jaxpeft.training.optimizer import optimizer
+from jaxpeft.training.parallel import Placement, Pmap
+from jaxpeft.training.step import train_step
+from tests import tiny
+
+STEPS, SIZE = 4, 8
+
+
+RATES_OFF = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
+
+
+def built(folder, changes, **settings):
+    base = tiny.write_base(folder, **changes)
+    return system.build(tiny.experiment(base, base, **settings), tiny.LABELS, seed=3)
+
+
+def batches(accumulate):
+    """The same examples however they are cut; the last batch is short."""
+    for number in range(STEPS):
+        generator = np.random.default_rng(number)
+        mask = np.arange(16) < generator.integers(3, 17, SIZE)[:, None]
+        batch = {
+            "ids": generator.integers(5, 61, (SIZE, 16)).astype(np.int32) * mask,
+            "mask": mask,
+            "label": generator.integers(0, 3, SIZE).astype(np.int32),
+            "weight": np.ones(SIZE, np.float32),
+            "example": generator.permutation(1000)[:SIZE].astype(np.uint32),
+        }
+        if number == STEPS - 1:
+            batch["weight"][5:] = 0.0
+        yield {name: leaf.reshape(accumulate, -1, *leaf.shape[1:]) for name, leaf in batch.items()}
+
+
+def train(model, place, accumulate=1):
+    """Losses of the steps, and where they lead."""
+    config = tiny.experiment("", "")
+    config.train.warmup_ratio = 0.0
+    labels = {path: label for path, label in model.labels.items() if label != FROZEN}
+    rule = optimizer(config.train, labels, STEPS)
+    step = train_step(model.graphdef, rule, loss_sum, dropout_seed=5, axis=place.axis)
+    function = place.compiled(step, batch_argument=3)
+    trainable, state = place.replicate(model.trainable), place.replicate(rule.init(model.trainable))
+    frozen, losses = place.replicate(model.frozen), []
+    for number, batch in enumerate(batches(accumulate)):
+        arguments = trainable, state, frozen, place.shard(batch, axis=1), np.uint32(number)
+        trainable, state, loss = function(*arguments)
+        losses.append(float(np.ravel(loss)[0]))
+    assert place.compilations == 1
+    return losses, place.unreplicate(trainable)
+
+
+@pytest.fixture(scope="module")
+def dropping(tmp_path_factory):
+    return built(tmp_path_factory.mktemp("base"), {})
+
+
+@pytest.fixture(scope="module")
+def still(tmp_path_factory):
+    return built(tmp_path_factory.mktemp("base"), RATES_OFF, peft__lora__dropout=0.0)
+
+
+@pytest.fixture(scope="module")
+def whole(dropping):
+    return train(dropping, Placement())
+
+
+@pytest.fixture(scope="module")
+def whole_still(still):
+    return train(still, Placement())
+
+
+def assert_same(found, expected):
+    np.testing.assert_allclose(found[0], expected[0], atol=1e-5)
+    for path, leaf in expected[1].items():
+        np.testing.assert_allclose(found[1][path], leaf, atol=1e-5, err_msg=path)
+
+
+def test_four_devices_equal_one_with_dropout_on(dropping, whole):
+    place = Pmap()
+    assert place.devices == 4
+    assert_same(train(dropping, place), whole)
+
+
+def test_four_passes_of_two_equal_one_of_eight_with_dropout_on(dropping, whole):
+    assert_same(train(dropping, Placement(), accumulate=4), whole)
+
+
+def test_four_passes_of_two_equal_one_of_eight_with_dropout_off(still, whole_still):
+    assert_same(train(still, Placement(), accumulate=4), whole_still)
+
+
+def test_dropout_makes_a_difference_from_the_first_step(whole, whole_still):
+    assert abs(whole[0][0] - whole_still[0][0]) > 1e-3
+
+
+def test_optimizer_state_has_no_leaf_for_frozen_ones(still):
+    model = still
+    labels = {path: label for path, label in model.labels.items() if label != FROZEN}
+    state = optimizer(tiny.experiment("", "").train, labels, STEPS).init(model.trainable)
+    sizes = [leaf.size for leaf in jax.tree.leaves(state) if leaf.size > 1]
+    assert sum(sizes) == 2 * model.count()["trainable_params"]
+    names = " ".join(jax.tree_util.keystr(path) for path, _ in jax.tree_util.tree_leaves_with_path(state))
+    assert not [path for path in model.frozen if f"'{path}'" in names]
