@@ -36,3 +36,8 @@ ACTIVATIONS: Mapping[str, Callable[[jax.Array], jax.Array]] = {
     "gelu_new": lambda x: jax.nn.gelu(x, approximate=True),
     "relu": jax.nn.relu,
 }
+
+
+def unknown_activation(field: str, name: str) -> list[str]:
+    """The problem with an activation of a `config.json`, if there is one."""
+    return [] if name in ACTIVATIONS else [f"{field} is {name!r}; supported are {', '.join(ACTIVATIONS)}"]

@@ -1,6 +1,6 @@
-"""BERT (Devlin et al. 2019): post-norm encoder, pooler, sequence-classification head.
+"""BERT (Devlin et al. 2019): post-norm encoder, pooler, heads for sequences and for tokens.
 
-TinyBERT, BioBERT, ClinicalBERT and MiniLM are this architecture too.
+TinyBERT, BioBERT, ClinicalBERT and MiniLM are this architecture too; RoBERTa counts positions in another way.
 """
 
 import dataclasses
@@ -11,21 +11,19 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from jaxpeft.errors import InputError
 from jaxpeft.models import tensors
-from jaxpeft.models.activations import ACTIVATIONS
+from jaxpeft.models.activations import ACTIVATIONS, unknown_activation
+from jaxpeft.models.architecture import ArchitectureConfig, Classifier, only
 from jaxpeft.models.attention import attention
 from jaxpeft.models.dropout import dropout, fold
 from jaxpeft.models.layers import Embedding, LayerNorm, Linear
-from jaxpeft.models.stack import scan_layers
+from jaxpeft.models.stack import AFTER_LAYERS, BEFORE_LAYERS, scan_layers
 from jaxpeft.models.tensors import Tensor
 
-BEFORE_LAYERS, AFTER_LAYERS = 1 << 16, (1 << 16) + 1  # dropout streams beside those of the layers 0, 1, ...
 
-
-@dataclasses.dataclass(frozen=True)
-class BertConfig:
-    """Sizes and rates under the names of Hugging Face's `config.json`, and how to compute."""
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class BertConfig(ArchitectureConfig):
+    """The fields of BERT's `config.json`."""
 
     vocab_size: int = 30522
     hidden_size: int = 768
@@ -38,30 +36,24 @@ class BertConfig:
     classifier_dropout: float | None = None
     max_position_embeddings: int = 512
     type_vocab_size: int = 2
-    initializer_range: float = 0.02
     layer_norm_eps: float = 1e-12
-    num_labels: int = 2
-    dtype: str = "float32"
-    remat: bool = False
-    unroll: int = 1
 
-    @classmethod
-    def from_hf(cls, hf_config: Mapping[str, Any], **ours: Any) -> "BertConfig":
-        """From the parsed `config.json`; `ours` sets num_labels, dtype, remat, unroll. Raises InputError."""
-        known = {field.name for field in dataclasses.fields(cls)} - {"num_labels", "dtype", "remat", "unroll"}
-        config = cls(**{name: hf_config[name] for name in known if name in hf_config}, **ours)
-        problems = []
-        if config.hidden_act not in ACTIVATIONS:
-            problems.append(f"hidden_act is {config.hidden_act!r}; supported are {', '.join(ACTIVATIONS)}")
-        if config.hidden_size % config.num_attention_heads:
-            problems.append(
-                f"hidden_size {config.hidden_size} is no multiple of num_attention_heads {config.num_attention_heads}"
-            )
-        if (kind := hf_config.get("position_embedding_type", "absolute")) != "absolute":
-            problems.append(f"position_embedding_type is {kind!r}; supported is 'absolute'")
-        if problems:
-            raise InputError(*(f"the model's config.json: {problem}" for problem in problems))
-        return config
+    def problems(self, hf_config: Mapping[str, Any]) -> list[str]:
+        """Activations and kinds of positions that are not built."""
+        return [
+            *unknown_activation("hidden_act", self.hidden_act),
+            *super().problems(hf_config),
+            *only(hf_config, {"position_embedding_type": "absolute"}),
+        ]
+
+    def positions(self, mask: jax.Array) -> jax.Array:
+        """Rows of the position table [T] for a mask [B, T]: 0, 1, 2, ..."""
+        return jnp.arange(mask.shape[1])
+
+    @property
+    def head_dropout(self) -> float:
+        """The rate before the classifier."""
+        return self.hidden_dropout_prob if self.classifier_dropout is None else self.classifier_dropout
 
 
 class Embeddings(nnx.Module):
@@ -74,9 +66,10 @@ class Embeddings(nnx.Module):
         self.norm = LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
         self.config = config
 
-    def __call__(self, ids: jax.Array, segments: jax.Array, *, seeds: jax.Array | None) -> jax.Array:
-        """ids, segments [B, T] -> [B, T, D]."""
-        positions = jnp.arange(ids.shape[1])
+    def __call__(
+        self, ids: jax.Array, segments: jax.Array, positions: jax.Array, *, seeds: jax.Array | None
+    ) -> jax.Array:
+        """[B, T] -> [B, T, D]; positions [T] or [B, T] are rows of their table."""
         x = self.word(ids) + self.segment(segments) + self.position(positions)  # [B, T, D]
         x = self.norm(x.astype(self.config.dtype))
         return dropout(x, self.config.hidden_dropout_prob, seeds)
@@ -85,7 +78,7 @@ class Embeddings(nnx.Module):
 class SelfAttention(nnx.Module):
     """Multi-head self-attention with biases, and its output projection."""
 
-    def __init__(self, config: BertConfig, stack: tuple[int, ...]):
+    def __init__(self, config: Any, stack: tuple[int, ...]):
         d = config.hidden_size
         self.query = Linear(d, d, stack=stack)
         self.key = Linear(d, d, stack=stack)
@@ -94,7 +87,7 @@ class SelfAttention(nnx.Module):
         self.config = config
 
     def __call__(self, x: jax.Array, key_mask: jax.Array, *, seeds: jax.Array | None) -> jax.Array:
-        """x [B, T, D], key_mask [B, T] -> [B, T, D]."""
+        """[B, T, D] -> [B, T, D], with key_mask bool [B, T]."""
         heads = (*x.shape[:2], self.config.num_attention_heads, -1)
         q, k, v = (
             projection(x, seeds=fold(seeds, number)).reshape(heads)  # [B, T, N, H]
@@ -118,7 +111,7 @@ class Layer(nnx.Module):
         self.config = config
 
     def __call__(self, x: jax.Array, key_mask: jax.Array, *, seeds: jax.Array | None) -> jax.Array:
-        """x [B, T, D], key_mask [B, T] -> [B, T, D]."""
+        """[B, T, D] -> [B, T, D], with key_mask bool [B, T]."""
         rate, activation = self.config.hidden_dropout_prob, ACTIVATIONS[self.config.hidden_act]
         y = self.attention(x, key_mask, seeds=seeds)
         x = self.attention_norm(x + dropout(y, rate, fold(seeds, 5)))
@@ -127,41 +120,16 @@ class Layer(nnx.Module):
         return self.output_norm(x + dropout(y, rate, fold(seeds, 8)))
 
 
-class BertForSequenceClassification(nnx.Module):
-    """Encoder, pooled first token, classifier. Logits are float32."""
+class BertEncoder(Classifier):
+    """Embeddings and layers: what both heads stand on."""
 
-    model_type = "bert"
-    base_prefix = "bert"
-    head = ("classifier",)  # always trained
-    may_lack = ("pooler", "classifier")  # a checkpoint without these is whole; they are then trained as well
-    head_layers = ("pooler", "classifier")  # see one token a text
+    model_type = base_prefix = "bert"
     reads_embeddings = ("layers.attention.query", "layers.attention.key", "layers.attention.value")
 
     def __init__(self, config: BertConfig):
-        self.config = config
+        super().__init__(config)
         self.embeddings = Embeddings(config)
         self.layers = Layer(config, stack=(config.num_hidden_layers,))
-        self.pooler = Linear(config.hidden_size, config.hidden_size)
-        self.classifier = Linear(config.hidden_size, config.num_labels)
-
-    def __call__(
-        self,
-        ids: jax.Array,
-        mask: jax.Array,
-        segments: jax.Array | None = None,
-        *,
-        seeds: jax.Array | None = None,
-    ) -> jax.Array:
-        """Logits [B, C] for token ids [B, T], mask [B, T] (0 = padding) and segment ids [B, T].
-
-        `seeds` uint32 [B, 2] turns dropout on.
-        """
-        x, _ = self.encode(ids, mask, segments, seeds=seeds)
-        pooled = jnp.tanh(self.pooler(x[:, 0]))
-        rate = self.config.classifier_dropout
-        rate = self.config.hidden_dropout_prob if rate is None else rate
-        pooled = dropout(pooled, rate, fold(seeds, AFTER_LAYERS))
-        return self.classifier(pooled).astype(jnp.float32)
 
     def encode(
         self,
@@ -172,9 +140,9 @@ class BertForSequenceClassification(nnx.Module):
         seeds: jax.Array | None = None,
         keep_all: bool = False,
     ) -> tuple[jax.Array, jax.Array | None]:
-        """The last hidden states [B, T, D] and, with `keep_all`, those of every layer [L, B, T, D]."""
+        """The last hidden states [B, T, D] and, with `keep_all`, those that every layer left [L, B, T, D]."""
         segments = jnp.zeros_like(ids) if segments is None else segments
-        x = self.embeddings(ids, segments, seeds=fold(seeds, BEFORE_LAYERS))
+        x = self.embeddings(ids, segments, self.config.positions(mask), seeds=fold(seeds, BEFORE_LAYERS))
         return scan_layers(
             self.layers,
             x,
@@ -185,31 +153,75 @@ class BertForSequenceClassification(nnx.Module):
             keep_all=keep_all,
         )
 
-    @staticmethod
-    def tensors() -> tuple[Tensor, ...]:
+
+class BertForSequenceClassification(BertEncoder):
+    """Encoder, pooled first token, classifier."""
+
+    head = ("classifier",)
+    may_lack = head_layers = ("pooler", "classifier")
+    pools = True
+
+    def __init__(self, config: BertConfig):
+        super().__init__(config)
+        self.pooler = Linear(config.hidden_size, config.hidden_size)
+        self.classifier = Linear(config.hidden_size, config.num_labels)
+
+    def __call__(
+        self, ids: jax.Array, mask: jax.Array, segments: jax.Array | None = None, *, seeds: jax.Array | None = None
+    ) -> jax.Array:
+        """Logits [B, C]."""
+        x, _ = self.encode(ids, mask, segments, seeds=seeds)
+        pooled = jnp.tanh(self.pooler(x[:, 0]))
+        pooled = dropout(pooled, self.config.head_dropout, fold(seeds, AFTER_LAYERS))
+        return self.classifier(pooled).astype(jnp.float32)
+
+    def tensors(self) -> tuple[Tensor, ...]:
         """Every leaf and its checkpoint tensor."""
-        return TENSORS
+        return (
+            *encoder_tensors(self.base_prefix),
+            *tensors.linear(f"{self.base_prefix}.pooler.dense", "pooler"),
+            *tensors.linear("classifier", "classifier"),
+        )
 
-    @staticmethod
-    def linear_names() -> Mapping[str, str]:
-        """Dotted path of every linear layer -> its module name in Hugging Face's model."""
-        return tensors.linear_modules(TENSORS)
+
+class BertForTokenClassification(BertEncoder):
+    """Encoder without a pooler, classifier on every token."""
+
+    head = may_lack = head_layers = ("classifier",)
+    unused = ("pooler.*",)
+    pools = False
+
+    def __init__(self, config: BertConfig):
+        super().__init__(config)
+        self.classifier = Linear(config.hidden_size, config.num_labels)
+
+    def __call__(
+        self, ids: jax.Array, mask: jax.Array, segments: jax.Array | None = None, *, seeds: jax.Array | None = None
+    ) -> jax.Array:
+        """Logits [B, T, C]."""
+        x, _ = self.encode(ids, mask, segments, seeds=seeds)
+        x = dropout(x, self.config.head_dropout, fold(seeds, AFTER_LAYERS))
+        return self.classifier(x).astype(jnp.float32)
+
+    def tensors(self) -> tuple[Tensor, ...]:
+        """Every leaf and its checkpoint tensor."""
+        return *encoder_tensors(self.base_prefix), *tensors.linear("classifier", "classifier")
 
 
-_EMBEDDINGS, _LAYER = "bert.embeddings", f"bert.encoder.layer.{tensors.LAYER}"
-TENSORS = (
-    *tensors.embedding(f"{_EMBEDDINGS}.word_embeddings", "embeddings.word"),
-    *tensors.embedding(f"{_EMBEDDINGS}.position_embeddings", "embeddings.position"),
-    *tensors.embedding(f"{_EMBEDDINGS}.token_type_embeddings", "embeddings.segment"),
-    *tensors.layer_norm(f"{_EMBEDDINGS}.LayerNorm", "embeddings.norm"),
-    *tensors.linear(f"{_LAYER}.attention.self.query", "layers.attention.query"),
-    *tensors.linear(f"{_LAYER}.attention.self.key", "layers.attention.key"),
-    *tensors.linear(f"{_LAYER}.attention.self.value", "layers.attention.value"),
-    *tensors.linear(f"{_LAYER}.attention.output.dense", "layers.attention.output"),
-    *tensors.layer_norm(f"{_LAYER}.attention.output.LayerNorm", "layers.attention_norm"),
-    *tensors.linear(f"{_LAYER}.intermediate.dense", "layers.intermediate"),
-    *tensors.linear(f"{_LAYER}.output.dense", "layers.output"),
-    *tensors.layer_norm(f"{_LAYER}.output.LayerNorm", "layers.output_norm"),
-    *tensors.linear("bert.pooler.dense", "pooler"),
-    *tensors.linear("classifier", "classifier"),
-)
+def encoder_tensors(prefix: str) -> tuple[Tensor, ...]:
+    """The table of embeddings and layers."""
+    embeddings, layer = f"{prefix}.embeddings", f"{prefix}.encoder.layer.{tensors.LAYER}"
+    return (
+        *tensors.embedding(f"{embeddings}.word_embeddings", "embeddings.word"),
+        *tensors.embedding(f"{embeddings}.position_embeddings", "embeddings.position"),
+        *tensors.embedding(f"{embeddings}.token_type_embeddings", "embeddings.segment"),
+        *tensors.layer_norm(f"{embeddings}.LayerNorm", "embeddings.norm"),
+        *tensors.linear(f"{layer}.attention.self.query", "layers.attention.query"),
+        *tensors.linear(f"{layer}.attention.self.key", "layers.attention.key"),
+        *tensors.linear(f"{layer}.attention.self.value", "layers.attention.value"),
+        *tensors.linear(f"{layer}.attention.output.dense", "layers.attention.output"),
+        *tensors.layer_norm(f"{layer}.attention.output.LayerNorm", "layers.attention_norm"),
+        *tensors.linear(f"{layer}.intermediate.dense", "layers.intermediate"),
+        *tensors.linear(f"{layer}.output.dense", "layers.output"),
+        *tensors.layer_norm(f"{layer}.output.LayerNorm", "layers.output_norm"),
+    )

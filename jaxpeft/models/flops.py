@@ -14,7 +14,7 @@ def step_flops(model: Any, sizes: Mapping[str, int], trained: Mapping[str, bool]
     """Operations of one forward and backward pass over B texts of T tokens each.
 
     Args:
-        model: says `reads_embeddings` (paths of the first linear layers of a block) and `head_layers`.
+        model: says `reads_embeddings`, `head_layers` and `pools` (see `Classifier`).
         sizes: parameters of each leaf, by dotted path; adapters included.
         trained: whether each leaf trains. batch, length: B and T.
     """
@@ -26,11 +26,12 @@ def step_flops(model: Any, sizes: Mapping[str, int], trained: Mapping[str, bool]
         if path.rsplit(".", 1)[-1] not in MATRICES:
             continue
         in_head = path.split(".")[0] in model.head_layers
-        rows = batch if in_head else batch * length
+        rows = batch if in_head and model.pools else batch * length
         total += 2 * rows * size * (1 + trained[path])
         if below_head:
             total += 2 * rows * size
             if path.startswith(model.reads_embeddings) and not embeddings_train and not path.endswith("lora_b"):
-                total -= 2 * rows * size // config.num_hidden_layers  # nothing below the first layer wants a gradient
+                layers = config.num_hidden_layers if path.startswith("layers.") else 1
+                total -= 2 * rows * size // layers  # nothing below the first layer wants a gradient
     products = 2 + 4 * below_head  # scores and weighted values; backward both factors of each
-    return total + products * 2 * batch * length**2 * config.hidden_size * config.num_hidden_layers
+    return total + products * 2 * batch * length**2 * config.attention_size * config.num_hidden_layers

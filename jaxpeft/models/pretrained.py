@@ -160,7 +160,8 @@ def match(model: Any, shapes: Mapping[str, tuple[int, ...]]) -> Match:
             if shape != expected
         ]
     unknown = sorted(set(shapes) - used)
-    inside = [name for name in unknown if name.startswith(model.base_prefix + ".") and not _is_ignored(name)]
+    ignored = (*IGNORED, *(f"{model.base_prefix}.{pattern}" for pattern in model.unused))
+    inside = [name for name in unknown if name.startswith(model.base_prefix + ".") and not _is_ignored(name, ignored)]
     problems += [f"{name} has no place in a {model.model_type} encoder of this config" for name in inside]
     if problems:
         more = [f"and {len(problems) - 8} more"] if len(problems) > 8 else []
@@ -200,8 +201,8 @@ def _expected(tensor: Tensor, shape: tuple[int, ...]) -> tuple[list[str], tuple[
     return tensor.names(shape[0]), one[::-1] if tensor.transpose else one
 
 
-def _is_ignored(name: str) -> bool:
-    return any(fnmatch.fnmatch(name, pattern) for pattern in IGNORED)
+def _is_ignored(name: str, patterns: Sequence[str] = IGNORED) -> bool:
+    return any(fnmatch.fnmatch(name, pattern) for pattern in patterns)
 
 
 def _fill(tensor: Tensor, checkpoint: Checkpoint, shape: tuple[int, ...], dtype: np.dtype, digest: Any) -> np.ndarray:

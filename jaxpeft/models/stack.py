@@ -9,6 +9,8 @@ from flax import nnx
 
 from jaxpeft.models.dropout import fold
 
+BEFORE_LAYERS, AFTER_LAYERS = 1 << 16, (1 << 16) + 1  # dropout streams beside those of the layers 0, 1, ...
+
 
 def scan_layers(
     layers: nnx.Module,

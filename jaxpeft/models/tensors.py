@@ -26,14 +26,20 @@ class Tensor:
         return [self.name.replace(LAYER, str(layer)) for layer in range(layers)]
 
 
-def linear(name: str, path: str) -> tuple[Tensor, ...]:
+def linear(name: str, path: str, *, use_bias: bool = True) -> tuple[Tensor, ...]:
     """Weight and bias of a linear layer."""
-    return Tensor(f"{name}.weight", f"{path}.kernel", transpose=True), Tensor(f"{name}.bias", f"{path}.bias")
+    weight = Tensor(f"{name}.weight", f"{path}.kernel", transpose=True)
+    return (weight, Tensor(f"{name}.bias", f"{path}.bias")) if use_bias else (weight,)
 
 
 def layer_norm(name: str, path: str) -> tuple[Tensor, ...]:
     """Scale and bias of a layer norm."""
-    return Tensor(f"{name}.weight", f"{path}.scale"), Tensor(f"{name}.bias", f"{path}.bias")
+    return *scale(name, path), Tensor(f"{name}.bias", f"{path}.bias")
+
+
+def scale(name: str, path: str) -> tuple[Tensor, ...]:
+    """The scale of a norm without a bias."""
+    return (Tensor(f"{name}.weight", f"{path}.scale"),)
 
 
 def embedding(name: str, path: str) -> tuple[Tensor, ...]:

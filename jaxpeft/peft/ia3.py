@@ -1,8 +1,9 @@
 """IA3 (Liu et al. 2022, section 3.3): y = l * (x W + b), and for feed-forward targets y = (l * x) W + b.
 
-before  layers.attention.key.kernel        [L, D_in, D_out]
-after   layers.attention.key.base.kernel   [L, D_in, D_out]   frozen
-layers.attention.key.ia3           [L, D_out]         trained (feed-forward: [L, D_in])
+One target's leaves:
+    before  layers.attention.key.kernel        [L, D_in, D_out]
+    after   layers.attention.key.base.kernel   [L, D_in, D_out]   frozen
+            layers.attention.key.ia3           [L, D_out]         trained (feed-forward: [L, D_in])
 """
 
 from typing import Any
@@ -14,8 +15,20 @@ from flax import nnx
 from jaxpeft.config import Ia3Config
 
 TRAINED = ("ia3",)
-DEFAULT_TARGETS = {"bert": ("key", "value", "output.dense")}
-DEFAULT_FEEDFORWARD = {"bert": ("output.dense",)}
+DEFAULT_TARGETS = {  # PEFT's where it has one, else those of the paper (Taylor et al. 2024)
+    "bert": ("key", "value", "output.dense"),
+    "distilbert": ("k_lin", "v_lin", "lin1", "lin2"),
+    "llama": ("k_proj", "v_proj", "down_proj"),
+    "mobilebert": ("key", "value", "output.dense"),
+    "roberta": ("key", "value", "output.dense"),
+}
+DEFAULT_FEEDFORWARD = {
+    "bert": ("output.dense",),
+    "distilbert": ("lin1", "lin2"),
+    "llama": ("down_proj",),
+    "mobilebert": ("output.dense",),
+    "roberta": ("output.dense",),
+}
 
 
 class Ia3Linear(nnx.Module):

@@ -1,9 +1,10 @@
 """LoRA (Hu et al. 2021, eq. 3): y = x W + b + s dropout(x) A B, with W and b frozen and s = alpha / rank.
 
-before  layers.attention.query.kernel              [L, D_in, D_out]
-after   layers.attention.query.base.kernel         [L, D_in, D_out]   frozen
-layers.attention.query.lora_a              [L, D_in, R]       trained
-layers.attention.query.lora_b              [L, R, D_out]      trained
+One target's leaves:
+    before  layers.attention.query.kernel              [L, D_in, D_out]
+    after   layers.attention.query.base.kernel         [L, D_in, D_out]   frozen
+            layers.attention.query.lora_a              [L, D_in, R]       trained
+            layers.attention.query.lora_b              [L, R, D_out]      trained
 """
 
 from typing import Any
@@ -16,7 +17,13 @@ from jaxpeft.config import LoraConfig
 from jaxpeft.models.dropout import dropout
 
 TRAINED = ("lora_a", "lora_b")
-DEFAULT_TARGETS = {"bert": ("query", "value")}
+DEFAULT_TARGETS = {  # PEFT's where it has one, else those of the paper (Taylor et al. 2024)
+    "bert": ("query", "value"),
+    "distilbert": ("q_lin", "k_lin", "v_lin"),
+    "llama": ("q_proj", "v_proj"),
+    "mobilebert": ("query", "key", "value"),
+    "roberta": ("query", "value"),
+}
 
 
 class LoraLinear(nnx.Module):

@@ -45,11 +45,11 @@ class System:
 
 def abstract(config: Config, hf_config: dict[str, Any], classes: int) -> Any:
     """The model of a parsed `config.json` without adapters and without memory."""
-    config_class, model_class = MODELS[hf_config["model_type"]]
-    settings = config.model
-    model_config = config_class.from_hf(
+    architecture, settings = MODELS[hf_config["model_type"]], config.model
+    model_config = architecture.config.from_hf(
         hf_config, num_labels=classes, dtype=settings.dtype, remat=settings.remat, unroll=settings.unroll
     )
+    model_class = architecture.heads[config.task]
     return nnx.eval_shape(lambda: model_class(model_config))
 
 
@@ -101,7 +101,7 @@ def build(config: Config, classes: Sequence[str], *, seed: int, new: Sequence[st
 
 
 def _check_length(config: Config, model: Any, folder: Path) -> None:
-    longest = model.config.max_position_embeddings
+    longest = model.config.max_tokens
     if config.data.max_length > longest:
         asked = config.data.max_length
         raise InputError(f"data.max_length is {asked}, but {folder} has positions for {longest} tokens")

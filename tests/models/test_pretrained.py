@@ -13,7 +13,6 @@ import safetensors.flax
 from safetensors.numpy import save_file
 
 from jaxpeft.errors import InputError
-from jaxpeft.models import MODELS
 from jaxpeft.models.pretrained import Checkpoint, load, match, read_config, resolve
 from jaxpeft.peft import flatten
 from jaxpeft.training import system
@@ -45,7 +44,7 @@ def test_every_leaf_holds_its_tensor(base):
     model, found, _ = filled(base)
     assert found == type(found)(new=(), ignored=())
     tensors, held = tiny.tensors(labels=3), leaves(model)
-    for tensor in MODELS["bert"][1].tensors():
+    for tensor in model.tensors():
         parts = [tensors.pop(name) for name in tensor.names(tiny.SIZES["num_hidden_layers"])]
         parts = [part.T if tensor.transpose else part for part in parts]
         expected = np.stack(parts) if tensor.stacked else parts[0]

@@ -9,9 +9,8 @@ import torch
 import transformers
 
 from jaxpeft.config import Config
-from jaxpeft.models import MODELS
 from jaxpeft.models.tensors import LAYER
-from jaxpeft.peft import Tree, base_path
+from jaxpeft.peft import Tree, base_path, unflatten
 from jaxpeft.training.system import System, build
 
 LABELS = ("a", "b", "c")
@@ -26,6 +25,39 @@ TINY = {
     "type_vocab_size": 2,
 }
 RATES_OFF = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
+
+
+SEQUENCE, TOKEN = "sequence_classification", "token_classification"
+HEADS = {SEQUENCE: "AutoModelForSequenceClassification", TOKEN: "AutoModelForTokenClassification"}
+TASK_TYPES = {SEQUENCE: "SEQ_CLS", TOKEN: "TOKEN_CLS"}
+ARCHITECTURES = {
+    "bert": {**TINY, **RATES_OFF},
+    "roberta": {**TINY, **RATES_OFF},
+    "distilbert": {
+        "vocab_size": 61,
+        "dim": 24,
+        "n_layers": 3,
+        "n_heads": 4,
+        "hidden_dim": 40,
+        "max_position_embeddings": 36,
+        "dropout": 0.0,
+        "attention_dropout": 0.0,
+    },
+    "mobilebert": {
+        **TINY,
+        **RATES_OFF,
+        "hidden_size": 32,
+        "embedding_size": 12,
+        "intra_bottleneck_size": 20,
+        "classifier_activation": False,
+    },
+    "llama": {
+        **{name: value for name, value in TINY.items() if name != "type_vocab_size"},
+        "num_key_value_heads": 2,
+        "head_dim": 10,  # 4 x 10 is not the hidden size
+        "pad_token_id": 0,
+    },
+}
 
 
 def write_tokenizer(folder: Path, size: int) -> None:
@@ -47,27 +79,56 @@ def tiny_bert(folder: Path, seed: int = 0, **changes) -> Path:
     return folder
 
 
-def torch_model(folder: Path) -> torch.nn.Module:
+def tiny_model(folder: Path, model_type: str, head: str, seed: int = 0, **changes) -> Path:
+    """A random model of any architecture, saved as transformers saves it; `head` is a class of transformers."""
+    torch.manual_seed(seed)
+    sizes = ARCHITECTURES[model_type] | changes
+    config = transformers.AutoConfig.for_model(model_type, **sizes, num_labels=len(LABELS))
+    model = getattr(transformers, head).from_config(config)
+    # Biases and norms too: zeros and ones would hide a swap. MobileBERT has no norm that would keep states near 1.
+    low, high = (0.1, 0.5) if model_type == "mobilebert" else (0.5, 1.5)
+    for parameter in model.parameters():
+        torch.nn.init.normal_(parameter, std=0.1) if parameter.ndim > 1 else torch.nn.init.uniform_(
+            parameter, low, high
+        )
+    model.save_pretrained(folder)
+    write_tokenizer(folder, config.vocab_size)
+    return folder
+
+
+def torch_model(folder: Path, task: str = SEQUENCE) -> torch.nn.Module:
     """transformers' classifier of a folder."""
     transformers.logging.set_verbosity_error()
-    return transformers.AutoModelForSequenceClassification.from_pretrained(
-        folder, num_labels=len(LABELS), attn_implementation="eager"
-    ).eval()
+    return (
+        getattr(transformers, HEADS[task])
+        .from_pretrained(folder, num_labels=len(LABELS), attn_implementation="eager")
+        .eval()
+    )
 
 
-def with_peft(model: torch.nn.Module, method: str, **settings) -> torch.nn.Module:
+def with_peft(model: torch.nn.Module, method: str, task: str = SEQUENCE, **settings) -> torch.nn.Module:
     """PEFT's wrapper; `head` and `full` only choose what has a gradient."""
     if method in ("lora", "ia3"):
         kind = {"lora": hf_peft.LoraConfig, "ia3": hf_peft.IA3Config}[method]
-        return hf_peft.get_peft_model(model, kind(task_type="SEQ_CLS", **settings))
+        return hf_peft.get_peft_model(model, kind(task_type=TASK_TYPES[task], **settings))
     for name, parameter in model.named_parameters():
         parameter.requires_grad_(method == "full" or name.startswith("classifier"))
     return model
 
 
-def our_system(folder: Path, method: str, **model_settings) -> System:
+def random_adapters(model: torch.nn.Module) -> None:
+    """Fills B (zero at the start) and the IA3 vectors at random: zeros would hide half of the gradients."""
+    generator = torch.Generator().manual_seed(3)
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if "lora_B" in name or "ia3_l" in name:
+                parameter.add_(torch.randn(parameter.shape, generator=generator) * 0.2)
+
+
+def our_system(folder: Path, method: str, task: str = SEQUENCE, **model_settings) -> System:
     """The same model here."""
     config = Config()
+    config.task = task
     config.model.ref = str(folder)
     config.data.max_length = 24
     config.peft.method = method
@@ -78,9 +139,8 @@ def our_system(folder: Path, method: str, **model_settings) -> System:
 
 def torch_names(system: System) -> dict[str, list[str]]:
     """Leaf path -> the names of PEFT's (or torch's) parameters that it stacks, one a layer."""
-    model_class = MODELS[system.model_type][1]
-    by_path = {tensor.path: tensor for tensor in model_class.tensors()}
     leaves = {**system.trainable, **system.frozen}
+    by_path = {tensor.path: tensor for tensor in unflatten(system.graphdef, leaves).tensors()}
     names = {}
     for path, leaf in leaves.items():
         own = path.rsplit(".", 1)[-1]
@@ -120,12 +180,21 @@ def trained_parameters(model: torch.nn.Module) -> dict[str, torch.Tensor]:
     return {plain_name(name): value for name, value in model.named_parameters() if value.requires_grad}
 
 
-def random_batch(seed: int = 0, rows: int = 5, length: int = 13, vocabulary: int = TINY["vocab_size"]):
-    """Token ids, mask, segments and labels, with padding on the right."""
+def random_batch(
+    seed: int = 0,
+    rows: int = 5,
+    length: int = 13,
+    vocabulary: int = TINY["vocab_size"],
+    *,
+    pad: int = 0,
+    left: bool = False,
+):
+    """Token ids, mask, segments and labels, with padding on the right or on the left."""
     generator = np.random.default_rng(seed)
     lengths = generator.integers(3, length + 1, rows)
     mask = (np.arange(length) < lengths[:, None]).astype(np.int32)
-    ids = generator.integers(5, vocabulary, (rows, length)).astype(np.int32) * mask
+    mask = mask[:, ::-1] if left else mask
+    ids = np.where(mask, generator.integers(5, vocabulary, (rows, length)), pad).astype(np.int32)
     segments = (np.arange(length) >= (lengths // 2)[:, None]).astype(np.int32) * mask
     labels = generator.integers(0, len(LABELS), rows).astype(np.int32)
     return {"ids": ids, "mask": mask, "segments": segments, "label": labels}
@@ -134,4 +203,4 @@ def random_batch(seed: int = 0, rows: int = 5, length: int = 13, vocabulary: int
 def torch_inputs(batch):
     """A batch under transformers' names."""
     names = {"ids": "input_ids", "mask": "attention_mask", "segments": "token_type_ids"}
-    return {names[name]: torch.tensor(batch[name]) for name in names}
+    return {names[name]: torch.tensor(np.ascontiguousarray(batch[name])) for name in names if name in batch}

@@ -52,20 +52,11 @@ def test_minilm_logits():
     np.testing.assert_allclose(logits_of(system, batch), expected, atol=1e-4, rtol=0)
 
 
-def random_adapters(model):
-    """Fills B (zero at the start) and the IA3 vectors at random: zeros would hide half of the gradients."""
-    generator = torch.Generator().manual_seed(3)
-    with torch.no_grad():
-        for name, parameter in model.named_parameters():
-            if "lora_B" in name or "ia3_l" in name:
-                parameter.add_(torch.randn(parameter.shape, generator=generator) * 0.2)
-
-
 @pytest.mark.parametrize("method", METHODS)
 def test_gradients_of_every_trained_leaf(folder, method):
     system, batch = peers.our_system(folder, method), peers.random_batch()
     model = peers.with_peft(peers.torch_model(folder), method, **({"r": 8} if method == "lora" else {}))
-    random_adapters(model)
+    peers.random_adapters(model)
     parameters = peers.trained_parameters(model)
     trainable = peers.read_torch(system, parameters, system.trainable)
     loss = model(**peers.torch_inputs(batch), labels=torch.tensor(batch["label"]).long()).loss

@@ -1,0 +1,300 @@
+"""MobileBERT (Sun et al. 2020): wide hidden states, narrow blocks between bottlenecks, no layer norm.
+
+A block narrows its input twice (one bottleneck for query and key, one for the residual), attends, runs four
+feed-forwards in the narrow width, and widens the sum again. Values are read from the wide input.
+"""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+
+from jaxpeft.models import tensors
+from jaxpeft.models.activations import ACTIVATIONS, unknown_activation
+from jaxpeft.models.architecture import ArchitectureConfig, Classifier, divides, only
+from jaxpeft.models.attention import attention
+from jaxpeft.models.dropout import dropout, fold
+from jaxpeft.models.layers import Embedding, Linear
+from jaxpeft.models.stack import AFTER_LAYERS, BEFORE_LAYERS, scan_layers
+from jaxpeft.models.tensors import Tensor
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class MobileBertConfig(ArchitectureConfig):
+    """The fields of MobileBERT's `config.json`."""
+
+    vocab_size: int = 30522
+    hidden_size: int = 512
+    num_hidden_layers: int = 24
+    num_attention_heads: int = 4
+    intermediate_size: int = 512
+    hidden_act: str = "relu"
+    hidden_dropout_prob: float = 0.0
+    attention_probs_dropout_prob: float = 0.1
+    max_position_embeddings: int = 512
+    type_vocab_size: int = 2
+    embedding_size: int = 128
+    intra_bottleneck_size: int = 128
+    num_feedforward_networks: int = 4
+    classifier_activation: bool = True  # a pooler with weights; released checkpoints say false
+    classifier_dropout: float | None = None
+
+    def problems(self, hf_config: Mapping[str, Any]) -> list[str]:
+        """Variants of the block that no released checkpoint has."""
+        built = {
+            "use_bottleneck": True,
+            "use_bottleneck_attention": False,
+            "key_query_shared_bottleneck": True,
+            "trigram_input": True,
+            "normalization_type": "no_norm",
+        }
+        return [
+            *unknown_activation("hidden_act", self.hidden_act),
+            *divides("num_attention_heads", self.num_attention_heads, "intra_bottleneck_size", self.attention_size),
+            *only(hf_config, built),
+        ]
+
+    @property
+    def attention_size(self) -> int:
+        """Attention runs in the narrow width."""
+        return self.intra_bottleneck_size
+
+    @property
+    def head_dropout(self) -> float:
+        """The rate before the classifier."""
+        return self.hidden_dropout_prob if self.classifier_dropout is None else self.classifier_dropout
+
+
+class NoNorm(nnx.Module):
+    """x * scale + bias (section 3.3): what is left of a layer norm without its statistics."""
+
+    def __init__(self, d: int, *, stack: tuple[int, ...] = ()):
+        self.scale = nnx.Param(jnp.zeros((*stack, d)))
+        self.bias = nnx.Param(jnp.zeros((*stack, d)))
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """[..., D] -> [..., D]."""
+        return x * self.scale[...].astype(x.dtype) + self.bias[...].astype(x.dtype)
+
+
+class Projection(nnx.Module):
+    """A linear layer, dropout, the residual if there is one, and NoNorm: every step of a block ends in one."""
+
+    def __init__(self, d_in: int, d_out: int, *, stack: tuple[int, ...], rate: float = 0.0):
+        self.dense = Linear(d_in, d_out, stack=stack)
+        self.norm = NoNorm(d_out, stack=stack)
+        self.rate = rate
+
+    def __call__(self, x: jax.Array, residual: jax.Array | float = 0.0, *, seeds: jax.Array | None) -> jax.Array:
+        """[..., D_in] -> [..., D_out]."""
+        y = dropout(self.dense(x, seeds=fold(seeds, 0)), self.rate, fold(seeds, 1))
+        return self.norm(y + residual)
+
+
+class FeedForward(nnx.Module):
+    """One of the narrow feed-forwards, with its residual."""
+
+    def __init__(self, config: MobileBertConfig, stack: tuple[int, ...]):
+        d, f = config.intra_bottleneck_size, config.intermediate_size
+        self.intermediate = Linear(d, f, stack=stack)
+        self.output = Projection(f, d, stack=stack)
+        self.config = config
+
+    def __call__(self, x: jax.Array, *, seeds: jax.Array | None) -> jax.Array:
+        """[B, T, D] -> [B, T, D] in the narrow width."""
+        y = ACTIVATIONS[self.config.hidden_act](self.intermediate(x, seeds=fold(seeds, 0)))  # [B, T, F]
+        return self.output(y, x, seeds=fold(seeds, 1))
+
+
+class SelfAttention(nnx.Module):
+    """Queries and keys of the shared bottleneck, values of the wide input."""
+
+    def __init__(self, config: MobileBertConfig, stack: tuple[int, ...]):
+        narrow = config.intra_bottleneck_size
+        self.query = Linear(narrow, narrow, stack=stack)
+        self.key = Linear(narrow, narrow, stack=stack)
+        self.value = Linear(config.hidden_size, narrow, stack=stack)
+        self.config = config
+
+    def __call__(self, shared: jax.Array, x: jax.Array, key_mask: jax.Array, *, seeds: jax.Array | None) -> jax.Array:
+        """The shared bottleneck [B, T, narrow] and the input [B, T, D] -> [B, T, narrow]."""
+        heads = (*x.shape[:2], self.config.num_attention_heads, -1)
+        q = self.query(shared, seeds=fold(seeds, 0)).reshape(heads)  # [B, T, N, H]
+        k = self.key(shared, seeds=fold(seeds, 1)).reshape(heads)
+        v = self.value(x, seeds=fold(seeds, 2)).reshape(heads)
+        rate = self.config.attention_probs_dropout_prob
+        return attention(q, k, v, key_mask, dropout_rate=rate, seeds=fold(seeds, 3)).reshape(shared.shape)
+
+
+class Layer(nnx.Module):
+    """Narrow, attend, feed forward several times, widen."""
+
+    def __init__(self, config: MobileBertConfig, stack: tuple[int, ...]):
+        wide, narrow = config.hidden_size, config.intra_bottleneck_size
+        self.bottleneck = Projection(wide, narrow, stack=stack)
+        self.shared_bottleneck = Projection(wide, narrow, stack=stack)
+        self.attention = SelfAttention(config, stack)
+        self.attention_output = Projection(narrow, narrow, stack=stack)
+        self.feed_forwards = tuple(f"feed_forward_{number}" for number in range(config.num_feedforward_networks))
+        for name in self.feed_forwards:  # attributes, as a leaf's path is made of names
+            setattr(self, name, FeedForward(config, stack))
+        self.widen = Projection(narrow, wide, stack=stack, rate=config.hidden_dropout_prob)
+
+    def __call__(self, x: jax.Array, key_mask: jax.Array, *, seeds: jax.Array | None) -> jax.Array:
+        """[B, T, D] -> [B, T, D], with key_mask bool [B, T]."""
+        narrow = self.bottleneck(x, seeds=fold(seeds, 0))
+        shared = self.shared_bottleneck(x, seeds=fold(seeds, 1))
+        y = self.attention(shared, x, key_mask, seeds=fold(seeds, 2))
+        y = self.attention_output(y, narrow, seeds=fold(seeds, 3))
+        for number, name in enumerate(self.feed_forwards):
+            y = getattr(self, name)(y, seeds=fold(seeds, 5 + number))
+        return self.widen(y, x, seeds=fold(seeds, 4))
+
+
+class Embeddings(nnx.Module):
+    """Each token's embedding beside those of its neighbours, projected; + position + segment, NoNorm, dropout."""
+
+    def __init__(self, config: MobileBertConfig):
+        self.word = Embedding(config.vocab_size, config.embedding_size)
+        self.transformation = Linear(3 * config.embedding_size, config.hidden_size)
+        self.position = Embedding(config.max_position_embeddings, config.hidden_size)
+        self.segment = Embedding(config.type_vocab_size, config.hidden_size)
+        self.norm = NoNorm(config.hidden_size)
+        self.config = config
+
+    def __call__(self, ids: jax.Array, segments: jax.Array, *, seeds: jax.Array | None) -> jax.Array:
+        """[B, T] -> [B, T, D]."""
+        words = self.word(ids).astype(self.config.dtype)
+        padded = jnp.pad(words, ((0, 0), (1, 1), (0, 0)))  # padding tokens are neighbours too, as in transformers
+        trigrams = jnp.concatenate([padded[:, 2:], words, padded[:, :-2]], axis=-1)  # next, own, previous
+        x = self.transformation(trigrams, seeds=fold(seeds, 0))
+        x = x + self.position(jnp.arange(ids.shape[1])).astype(x.dtype) + self.segment(segments).astype(x.dtype)
+        return dropout(self.norm(x), self.config.hidden_dropout_prob, fold(seeds, 1))
+
+
+class MobileBertEncoder(Classifier):
+    """Embeddings and layers: what both heads stand on."""
+
+    model_type = base_prefix = "mobilebert"
+    unused = ("pooler.*",)
+    reads_embeddings = (
+        "embeddings.transformation",
+        "layers.bottleneck.",
+        "layers.shared_bottleneck.",
+        "layers.attention.value",
+    )
+
+    def __init__(self, config: MobileBertConfig):
+        super().__init__(config)
+        self.embeddings = Embeddings(config)
+        self.layers = Layer(config, stack=(config.num_hidden_layers,))
+
+    def encode(
+        self,
+        ids: jax.Array,
+        mask: jax.Array,
+        segments: jax.Array | None = None,
+        *,
+        seeds: jax.Array | None = None,
+        keep_all: bool = False,
+    ) -> tuple[jax.Array, jax.Array | None]:
+        """The last hidden states [B, T, D] and, with `keep_all`, those that every layer left [L, B, T, D]."""
+        segments = jnp.zeros_like(ids) if segments is None else segments
+        return scan_layers(
+            self.layers,
+            self.embeddings(ids, segments, seeds=fold(seeds, BEFORE_LAYERS)),
+            mask.astype(bool),
+            seeds=seeds,
+            remat=self.config.remat,
+            unroll=self.config.unroll,
+            keep_all=keep_all,
+        )
+
+
+class MobileBertForSequenceClassification(MobileBertEncoder):
+    """Encoder, first token (through a pooler where the config says so), classifier."""
+
+    head = ("classifier",)
+    may_lack = head_layers = ("pooler", "classifier")
+    pools = True
+
+    def __init__(self, config: MobileBertConfig):
+        super().__init__(config)
+        if config.classifier_activation:
+            self.pooler = Linear(config.hidden_size, config.hidden_size)
+        self.classifier = Linear(config.hidden_size, config.num_labels)
+
+    def __call__(
+        self, ids: jax.Array, mask: jax.Array, segments: jax.Array | None = None, *, seeds: jax.Array | None = None
+    ) -> jax.Array:
+        """Logits [B, C]."""
+        x, _ = self.encode(ids, mask, segments, seeds=seeds)
+        pooled = jnp.tanh(self.pooler(x[:, 0])) if self.config.classifier_activation else x[:, 0]
+        pooled = dropout(pooled, self.config.head_dropout, fold(seeds, AFTER_LAYERS))
+        return self.classifier(pooled).astype(jnp.float32)
+
+    def tensors(self) -> tuple[Tensor, ...]:
+        """Every leaf and its checkpoint tensor."""
+        pooler = tensors.linear("mobilebert.pooler.dense", "pooler") if self.config.classifier_activation else ()
+        return *encoder_tensors(self.config), *pooler, *tensors.linear("classifier", "classifier")
+
+
+class MobileBertForTokenClassification(MobileBertEncoder):
+    """Encoder without a pooler, classifier on every token."""
+
+    head = may_lack = head_layers = ("classifier",)
+    pools = False
+
+    def __init__(self, config: MobileBertConfig):
+        super().__init__(config)
+        self.classifier = Linear(config.hidden_size, config.num_labels)
+
+    def __call__(
+        self, ids: jax.Array, mask: jax.Array, segments: jax.Array | None = None, *, seeds: jax.Array | None = None
+    ) -> jax.Array:
+        """Logits [B, T, C]."""
+        x, _ = self.encode(ids, mask, segments, seeds=seeds)
+        x = dropout(x, self.config.head_dropout, fold(seeds, AFTER_LAYERS))
+        return self.classifier(x).astype(jnp.float32)
+
+    def tensors(self) -> tuple[Tensor, ...]:
+        """Every leaf and its checkpoint tensor."""
+        return *encoder_tensors(self.config), *tensors.linear("classifier", "classifier")
+
+
+def encoder_tensors(config: MobileBertConfig) -> tuple[Tensor, ...]:
+    """The table of embeddings and layers."""
+    embeddings, layer = "mobilebert.embeddings", f"mobilebert.encoder.layer.{tensors.LAYER}"
+    last = config.num_feedforward_networks - 1
+    return (
+        *tensors.embedding(f"{embeddings}.word_embeddings", "embeddings.word"),
+        *tensors.linear(f"{embeddings}.embedding_transformation", "embeddings.transformation"),
+        *tensors.embedding(f"{embeddings}.position_embeddings", "embeddings.position"),
+        *tensors.embedding(f"{embeddings}.token_type_embeddings", "embeddings.segment"),
+        *tensors.layer_norm(f"{embeddings}.LayerNorm", "embeddings.norm"),
+        *_projection(f"{layer}.bottleneck.input", "layers.bottleneck"),
+        *_projection(f"{layer}.bottleneck.attention", "layers.shared_bottleneck"),
+        *tensors.linear(f"{layer}.attention.self.query", "layers.attention.query"),
+        *tensors.linear(f"{layer}.attention.self.key", "layers.attention.key"),
+        *tensors.linear(f"{layer}.attention.self.value", "layers.attention.value"),
+        *_projection(f"{layer}.attention.output", "layers.attention_output"),
+        *(
+            tensor
+            for number in range(last)
+            for tensor in _feed_forward(f"{layer}.ffn.{number}", f"layers.feed_forward_{number}")
+        ),
+        *_feed_forward(layer, f"layers.feed_forward_{last}"),  # the last one has the names of BERT's only one
+        *_projection(f"{layer}.output.bottleneck", "layers.widen"),
+    )
+
+
+def _projection(name: str, path: str) -> tuple[Tensor, ...]:
+    return *tensors.linear(f"{name}.dense", f"{path}.dense"), *tensors.layer_norm(f"{name}.LayerNorm", f"{path}.norm")
+
+
+def _feed_forward(name: str, path: str) -> tuple[Tensor, ...]:
+    intermediate = tensors.linear(f"{name}.intermediate.dense", f"{path}.intermediate")
+    return *intermediate, *_projection(f"{name}.output", f"{path}.output")

@@ -1,0 +1,89 @@
+"""RoBERTa (Liu et al. 2019): BERT's blocks, positions that count real tokens, a head of two layers for sequences."""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+
+from jaxpeft.models import tensors
+from jaxpeft.models.bert import BertConfig, BertEncoder, BertForTokenClassification, encoder_tensors
+from jaxpeft.models.dropout import dropout, fold
+from jaxpeft.models.layers import Linear
+from jaxpeft.models.stack import AFTER_LAYERS
+from jaxpeft.models.tensors import Tensor
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class RobertaConfig(BertConfig):
+    """The fields of RoBERTa's `config.json`."""
+
+    vocab_size: int = 50265
+    pad_token_id: int = 1
+
+    def problems(self, hf_config: Mapping[str, Any]) -> list[str]:
+        """BERT's, and a padding token that positions cannot start from."""
+        valid = isinstance(self.pad_token_id, int) and self.pad_token_id >= 0
+        missing = [] if valid else [f"pad_token_id is {self.pad_token_id!r}; positions start after it"]
+        return super().problems(hf_config) + missing
+
+    def positions(self, mask: jax.Array) -> jax.Array:
+        """Rows of the position table [B, T]: the pad_token_id for padding, real tokens count on from there."""
+        real = mask.astype(jnp.int32)
+        return jnp.cumsum(real, axis=1) * real + self.pad_token_id
+
+    @property
+    def max_tokens(self) -> int:
+        """The rows up to the padding token's hold no position."""
+        return self.max_position_embeddings - self.pad_token_id - 1
+
+
+class ClassificationHead(nnx.Module):
+    """Dropout, dense, tanh, dropout, projection to the labels."""
+
+    def __init__(self, config: RobertaConfig):
+        self.dense = Linear(config.hidden_size, config.hidden_size)
+        self.out_proj = Linear(config.hidden_size, config.num_labels)
+        self.config = config
+
+    def __call__(self, x: jax.Array, *, seeds: jax.Array | None) -> jax.Array:
+        """[B, D] -> [B, C]."""
+        rate = self.config.head_dropout
+        x = jnp.tanh(self.dense(dropout(x, rate, fold(seeds, 0))))
+        return self.out_proj(dropout(x, rate, fold(seeds, 1)))
+
+
+class RobertaForSequenceClassification(BertEncoder):
+    """Encoder without a pooler, a head of two layers on the first token."""
+
+    model_type = base_prefix = "roberta"
+    head = may_lack = head_layers = ("classifier",)
+    unused = ("pooler.*",)
+    pools = True
+
+    def __init__(self, config: RobertaConfig):
+        super().__init__(config)
+        self.classifier = ClassificationHead(config)
+
+    def __call__(
+        self, ids: jax.Array, mask: jax.Array, segments: jax.Array | None = None, *, seeds: jax.Array | None = None
+    ) -> jax.Array:
+        """Logits [B, C]."""
+        x, _ = self.encode(ids, mask, segments, seeds=seeds)
+        return self.classifier(x[:, 0], seeds=fold(seeds, AFTER_LAYERS)).astype(jnp.float32)
+
+    def tensors(self) -> tuple[Tensor, ...]:
+        """Every leaf and its checkpoint tensor."""
+        return (
+            *encoder_tensors(self.base_prefix),
+            *tensors.linear("classifier.dense", "classifier.dense"),
+            *tensors.linear("classifier.out_proj", "classifier.out_proj"),
+        )
+
+
+class RobertaForTokenClassification(BertForTokenClassification):
+    """As BERT's."""
+
+    model_type = base_prefix = "roberta"
