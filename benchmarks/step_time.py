@@ -2,7 +2,7 @@
 
 Both sides train the same encoder on the same token ids with AdamW, clipping and dropout, batch 32. The peer runs
 in both of its trainer's settings: dynamic padding of shuffled batches (the default) and `group_by_length`. Each side
-has a process of its own, as its users run it, and they take turns, a few steps a round; printed are medians.
+has a process of its own, as its users run it, and they take turns of some seconds.
 
     python benchmarks/step_time.py --data=FOLDER --json=benchmarks/results/step_time.json
 
@@ -86,49 +86,49 @@ def steps_of(side: str, config: Config) -> Iterator[tuple[int, int]]:
 
 
 def serve(side: str, config: Config, pipe: Connection) -> None:
-    """A side's process: takes the number of steps, answers with examples/s and tokens/s, until told 0."""
+    """A side's process: takes a number of seconds, trains for as long, answers with what it did; ends at 0."""
     if side == OURS:
         runtime.keep_freed_memory()
     steps = steps_of(side, config)
-    while count := pipe.recv():
-        started = time.perf_counter()
-        totals = np.array([next(steps) for _ in range(count)]).sum(axis=0)
-        pipe.send(tuple(totals / (time.perf_counter() - started)))
+    while seconds := pipe.recv():
+        started, totals = time.perf_counter(), np.zeros(2)
+        while (elapsed := time.perf_counter() - started) < seconds:
+            totals += next(steps)
+        pipe.send((*totals, elapsed))
 
 
-def measure(config: Config, rounds: int, steps: int) -> dict[str, dict[str, Any]]:
-    """Examples/s and tokens/s of each side: medians and quartiles over rounds of alternating turns."""
+def measure(config: Config, rounds: int, seconds: float) -> dict[str, dict[str, Any]]:
+    """Examples/s and tokens/s of each side over rounds of alternating turns."""
     context = multiprocessing.get_context("spawn")
     pipes, processes = {}, []
     for side in (OURS, DEFAULT, GROUPED):
         pipes[side], theirs = context.Pipe()
         processes.append(context.Process(target=serve, args=(side, config, theirs), daemon=True))
         processes[-1].start()
-        turn(pipes[side], steps)  # warm
-    speeds = {side: [] for side in pipes}
+        turn(pipes[side], 1e-9)  # one step, to warm up
+    turns: dict[str, list[tuple[float, float, float]]] = {side: [] for side in pipes}
     for _ in range(rounds):
         for side, pipe in pipes.items():
-            speeds[side].append(turn(pipe, steps))
+            turns[side].append(turn(pipe, seconds))
     for pipe, process in zip(pipes.values(), processes, strict=True):
         pipe.send(0)
         process.join()
-    return {side: summary(found) for side, found in speeds.items()}
+    return {side: summary(found) for side, found in turns.items()}
 
 
-def turn(pipe: Connection, steps: int) -> tuple[float, float]:
-    """One side runs its steps while the others wait."""
-    pipe.send(steps)
+def turn(pipe: Connection, seconds: float) -> tuple[float, float, float]:
+    """One side trains while the others wait; returns its examples, real tokens and seconds."""
+    pipe.send(seconds)
     return pipe.recv()
 
 
-def summary(speeds: list[tuple[float, float]]) -> dict[str, Any]:
-    """Medians and quartiles."""
-    examples, tokens = np.array(speeds).T
-    quartiles = [float(quartile) for quartile in np.percentile(examples, (25, 75))]
+def summary(turns: list[tuple[float, float, float]]) -> dict[str, Any]:
+    """Rates over all turns together, since batches differ in length; and the range of the turns."""
+    examples, tokens, seconds = np.array(turns).T
     return {
-        "examples_per_s": float(np.median(examples)),
-        "quartiles": quartiles,
-        "tokens_per_s": float(np.median(tokens)),
+        "examples_per_s": float(examples.sum() / seconds.sum()),
+        "range": [float((examples / seconds).min()), float((examples / seconds).max())],
+        "tokens_per_s": float(tokens.sum() / seconds.sum()),
     }
 
 
@@ -140,18 +140,18 @@ def main() -> None:
     parser.add_argument("--methods", default="lora,full")
     parser.add_argument("--json", type=Path)
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--steps", type=int, default=8, help="steps a side and round")
+    parser.add_argument("--seconds", type=float, default=30, help="of a turn")
     arguments = parser.parse_args()
     report: dict[str, Any] = {"versions": runtime.versions(), "device": runtime.device(), "rows": []}
     report["processor"] = platform.processor() or platform.machine()
-    print("set                 method  side                   examples/s  [quartiles]      tokens/s  ours / theirs")
+    print("set                 method  side                   examples/s  [range]          tokens/s  ours / theirs")
     for data, method in itertools.product(arguments.sets.split(","), arguments.methods.split(",")):
         config = Config()
         config.data.format, config.data.path, config.peft.method = "jsonl", str(arguments.data / data), method
-        found = measure(config, arguments.rounds, arguments.steps)
+        found = measure(config, arguments.rounds, arguments.seconds)
         for side, speed in found.items():
             ratio = found[OURS]["examples_per_s"] / speed["examples_per_s"]
-            low, high = speed["quartiles"]
+            low, high = speed["range"]
             print(
                 f"{data:18}  {method:6}  {side:21}  {speed['examples_per_s']:10.1f}  [{low:.1f}, {high:.1f}]"
                 f"{speed['tokens_per_s']:14.0f}  {ratio:13.2f}",
