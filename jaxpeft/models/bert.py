@@ -171,7 +171,7 @@ class BertForSequenceClassification(BertEncoder):
     ) -> jax.Array:
         """Logits [B, C]."""
         x, _ = self.encode(ids, mask, segments, seeds=seeds)
-        pooled = jnp.tanh(self.pooler(x[:, 0]))
+        pooled = jnp.tanh(self.pooler(x[:, 0], seeds=fold(seeds, AFTER_LAYERS + 1)))
         pooled = dropout(pooled, self.config.head_dropout, fold(seeds, AFTER_LAYERS))
         return self.classifier(pooled).astype(jnp.float32)
 

@@ -232,7 +232,9 @@ class MobileBertForSequenceClassification(MobileBertEncoder):
     ) -> jax.Array:
         """Logits [B, C]."""
         x, _ = self.encode(ids, mask, segments, seeds=seeds)
-        pooled = jnp.tanh(self.pooler(x[:, 0])) if self.config.classifier_activation else x[:, 0]
+        pooled = x[:, 0]
+        if self.config.classifier_activation:
+            pooled = jnp.tanh(self.pooler(pooled, seeds=fold(seeds, AFTER_LAYERS + 1)))
         pooled = dropout(pooled, self.config.head_dropout, fold(seeds, AFTER_LAYERS))
         return self.classifier(pooled).astype(jnp.float32)
 
