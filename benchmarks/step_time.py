@@ -1,8 +1,8 @@
 """Training speed on this machine beside torch + PEFT: examples/s and real tokens/s, end to end.
 
 Both sides train the same encoder on the same token ids with AdamW, clipping and dropout, batch 32. The peer runs
-in both of its trainer's settings: dynamic padding of shuffled batches (the default) and `group_by_length`. Each side
-has a process of its own, as its users run it, and they take turns of some seconds.
+in both of its trainer's settings: dynamic padding of shuffled batches (the default) and `group_by_length`. Ours and
+theirs each have a process of their own, as their users run them, and take turns of some seconds.
 
     python benchmarks/step_time.py --data=FOLDER --json=benchmarks/results/step_time.json
 
@@ -85,15 +85,16 @@ def steps_of(side: str, config: Config) -> Iterator[tuple[int, int]]:
     return torch_steps(config, train, splits.labels, grouped=side == GROUPED)
 
 
-def serve(side: str, config: Config, pipe: Connection) -> None:
-    """A side's process: takes a number of seconds, trains for as long, answers with what it did; ends at 0."""
-    if side == OURS:
+def serve(sides: tuple[str, ...], config: Config, pipe: Connection) -> None:
+    """The process of some sides: takes a side and seconds, trains it for as long, answers with what it did."""
+    if OURS in sides:
         runtime.keep_freed_memory()
-    steps = steps_of(side, config)
-    while seconds := pipe.recv():
+    steps = {side: steps_of(side, config) for side in sides}
+    while request := pipe.recv():
+        side, seconds = request
         started, totals = time.perf_counter(), np.zeros(2)
         while (elapsed := time.perf_counter() - started) < seconds:
-            totals += next(steps)
+            totals += next(steps[side])
         pipe.send((*totals, elapsed))
 
 
@@ -101,24 +102,27 @@ def measure(config: Config, rounds: int, seconds: float) -> dict[str, dict[str, 
     """Examples/s and tokens/s of each side over rounds of alternating turns."""
     context = multiprocessing.get_context("spawn")
     pipes, processes = {}, []
-    for side in (OURS, DEFAULT, GROUPED):
-        pipes[side], theirs = context.Pipe()
-        processes.append(context.Process(target=serve, args=(side, config, theirs), daemon=True))
+    for sides in ((OURS,), (DEFAULT, GROUPED)):
+        ours, theirs = context.Pipe()
+        processes.append(context.Process(target=serve, args=(sides, config, theirs), daemon=True))
         processes[-1].start()
-        turn(pipes[side], 1e-9)  # one step, to warm up
+        theirs.close()  # so that a process which dies is an end of file here
+        pipes |= dict.fromkeys(sides, ours)
+    for side, pipe in pipes.items():
+        turn(side, pipe, 1e-9)  # one step, to warm up
     turns: dict[str, list[tuple[float, float, float]]] = {side: [] for side in pipes}
     for _ in range(rounds):
         for side, pipe in pipes.items():
-            turns[side].append(turn(pipe, seconds))
-    for pipe, process in zip(pipes.values(), processes, strict=True):
-        pipe.send(0)
+            turns[side].append(turn(side, pipe, seconds))
+    for pipe, process in zip((pipes[OURS], pipes[DEFAULT]), processes, strict=True):
+        pipe.send(None)
         process.join()
     return {side: summary(found) for side, found in turns.items()}
 
 
-def turn(pipe: Connection, seconds: float) -> tuple[float, float, float]:
+def turn(side: str, pipe: Connection, seconds: float) -> tuple[float, float, float]:
     """One side trains while the others wait; returns its examples, real tokens and seconds."""
-    pipe.send(seconds)
+    pipe.send((side, seconds))
     return pipe.recv()
 
 
