@@ -92,9 +92,10 @@ def serve(sides: tuple[str, ...], config: Config, pipe: Connection) -> None:
     steps = {side: steps_of(side, config) for side in sides}
     while request := pipe.recv():
         side, seconds = request
-        started, totals = time.perf_counter(), np.zeros(2)
-        while (elapsed := time.perf_counter() - started) < seconds:
+        started, elapsed, totals = time.perf_counter(), 0.0, np.zeros(2)
+        while elapsed <= seconds:
             totals += next(steps[side])
+            elapsed = time.perf_counter() - started
         pipe.send((*totals, elapsed))
 
 
@@ -109,7 +110,7 @@ def measure(config: Config, rounds: int, seconds: float) -> dict[str, dict[str, 
         theirs.close()  # so that a process which dies is an end of file here
         pipes |= dict.fromkeys(sides, ours)
     for side, pipe in pipes.items():
-        turn(side, pipe, 1e-9)  # one step, to warm up
+        turn(side, pipe, 0.0)  # one step, to warm up
     turns: dict[str, list[tuple[float, float, float]]] = {side: [] for side in pipes}
     for _ in range(rounds):
         for side, pipe in pipes.items():
