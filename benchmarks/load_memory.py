@@ -5,7 +5,7 @@ peak of anonymous memory (mapped files do not count) over the bytes of the loade
 just reading the files: into one small buffer, and into new memory of their size, which a loader cannot do without and
 which a virtual machine may be slow to give. Once from the disk and once from the system's cache.
 
-    python benchmarks/load_memory.py --scale=4 --json=benchmarks/results/load_memory.json
+    python -m benchmarks.load_memory --scale=4 --json=benchmarks/results/load_memory.json
 
 --scale is the number of layers: 32 is the whole model, which takes its 13 GB on disk and again in memory. Needs torch
 to write the .bin.

@@ -4,7 +4,7 @@ Same base (MiniLM), token ids, batches, number of steps and hyper-parameters; ea
 own. What is reported is the difference of the mean test accuracy after the last
 step with its 95 % interval (Welch); it fails only when the interval lies wholly below -1.5 points.
 
-    python benchmarks/quality_vs_hf_peft.py --data=FOLDER/nicta_piboso --json=benchmarks/results/quality.json
+    python -m benchmarks.quality_vs_hf_peft --data=FOLDER/nicta_piboso --json=benchmarks/results/quality.json
 
 Each finished run is written at once, so a killed benchmark goes on where it was. Needs torch and peft.
 """
@@ -64,7 +64,7 @@ def run_ours(config: Config) -> float:
 
 def run_torch(config: Config) -> float:
     """Test accuracy of the same experiment in torch."""
-    from torch_peer import TorchPeer
+    from benchmarks.torch_peer import TorchPeer
 
     folder = resolve(config.model.ref)
     encoder = text_encoder(folder, lowercase="auto", max_length=config.data.max_length)

@@ -4,7 +4,7 @@ Both sides train the same encoder on the same token ids with AdamW, clipping and
 in both of its trainer's settings: dynamic padding of shuffled batches (the default) and `group_by_length`. Ours and
 theirs each have a process of their own, as their users run them, and take turns of some seconds.
 
-    python benchmarks/step_time.py --data=FOLDER --json=benchmarks/results/step_time.json
+    python -m benchmarks.step_time --data=FOLDER --json=benchmarks/results/step_time.json
 
 FOLDER holds mts_dialog_section and nicta_piboso (or name others in --sets). Needs torch and peft.
 """
@@ -64,7 +64,7 @@ def our_steps(config: Config, train: Examples, classes: tuple[str, ...]) -> Iter
 
 def torch_steps(config: Config, train: Examples, classes: tuple[str, ...], grouped: bool) -> Iterator[tuple[int, int]]:
     """The peer's step, its batches padded on the way."""
-    from torch_peer import TorchPeer, grouped_batches, random_batches
+    from benchmarks.torch_peer import TorchPeer, grouped_batches, random_batches
 
     peer = TorchPeer(resolve(config.model.ref), config, len(classes), HORIZON, config.seed)
     ids, lengths = np.split(train.encoded.ids, train.encoded.starts[1:-1]), train.encoded.lengths
