@@ -135,7 +135,7 @@ def anonymous_bytes(process: int) -> int:
 
 def watch(folder: Path, dtype: str) -> dict[str, float]:
     """Loads a folder in a new process; its memory is looked at from here every two milliseconds."""
-    command = [sys.executable, __file__, f"--load={folder}", f"--dtype={dtype}"]
+    command = [sys.executable, "-m", "benchmarks.load_memory", f"--load={folder}", f"--dtype={dtype}"]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdin is not None
         assert process.stdout is not None
@@ -190,7 +190,7 @@ def measure(form: str, folder: Path) -> Iterator[dict[str, Any]]:
 
     for source in ("disk", "cache"):
         small = read_seconds(fresh(source))
-        command = [sys.executable, __file__, f"--read={fresh(source)}"]
+        command = [sys.executable, "-m", "benchmarks.load_memory", f"--read={fresh(source)}"]
         memory = json.loads(subprocess.run(command, check=True, capture_output=True).stdout)["seconds"]
         found = watch(fresh(source), CASES[form][1])
         ratio = found["peak_bytes"] / found["tensor_bytes"]
