@@ -6,7 +6,8 @@ Data: the synthetic stand-in for MIMIC-III, 2,600 labelled admissions, written i
 real tables are. Against the base config: texts cut at 96 tokens and batches of 16, so that two CPU cores need
 minutes; a higher learning rate, since the run is short. About 6 % of the labels are wrong on purpose.
 
-SCORE
+Expect on test: accuracy 0.765 [0.728, 0.800], macro-F1 0.689 [0.635, 0.736]; the majority answer has
+0.406 and 0.082. 170 s of training on two cores.
 """
 
 from jaxpeft.config import Config
