@@ -120,6 +120,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path, required=True)
     parser.add_argument("--steps", type=int, default=300)
     parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--first", type=int, default=1, help="seed to begin with, to share seeds among processes")
     arguments = parser.parse_args()
     arguments.json.parent.mkdir(parents=True, exist_ok=True)
     report = {"data": Path(arguments.data).name, "steps": arguments.steps, "difference": {}, "runs": []}
@@ -127,7 +128,7 @@ def main() -> None:
         report = json.loads(arguments.json.read_text())
     report |= {"versions": runtime.versions(), "processor": platform.processor() or platform.machine()}
     done = {(run["method"], run["seed"], run["side"]) for run in report["runs"]}
-    for seed in range(1, arguments.seeds + 1):
+    for seed in range(arguments.first, arguments.first + arguments.seeds):
         for method in METHODS:
             for side in SIDES:
                 if (method, seed, side) in done:
