@@ -17,6 +17,8 @@ from orbax.checkpoint import v1 as ocp
 from jaxpeft.errors import InputError
 from jaxpeft.peft import Tree
 
+# A load that fails leaves a coroutine which nobody awaits, and says so whenever it is collected.
+warnings.filterwarnings("ignore", r"coroutine '.*_background_load' was never awaited", RuntimeWarning)
 logging.getLogger("absl").setLevel(logging.CRITICAL)  # orbax, once imported, reports each part of each save there
 KEPT = 2
 Position = dict[str, Any]
@@ -51,9 +53,7 @@ class Checkpoints:
         for metadata in sorted(self._checkpointer.checkpoints, key=lambda found: found.step, reverse=True):
             expected = {"trainable": trainable, "optimizer": _flat(optimizer), "best": trainable}
             try:
-                with warnings.catch_warnings():  # a failed load leaves a coroutine that nobody awaits
-                    warnings.simplefilter("ignore", RuntimeWarning)
-                    items = self._checkpointer.load_checkpointables(metadata.step, _abstract(expected))
+                items = self._checkpointer.load_checkpointables(metadata.step, _abstract(expected))
                 position = self._checkpointer.metadata(metadata.step).custom_metadata
                 if not isinstance(position, dict) or position.get("step") != metadata.step:
                     raise ValueError("its position is lost")
