@@ -24,8 +24,6 @@ from jaxpeft.training.parallel import Placement, placement
 from jaxpeft.training.run import split_report
 from jaxpeft.training.workdir import Workdir, flatten, read_json, write_json, write_text
 
-SPLITS = ("train", "validation", "test")
-
 
 class Restored:
     """The tested step of a finished run, on this process's devices.
