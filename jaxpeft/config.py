@@ -46,14 +46,40 @@ class Ia3Config:
 
 
 @dataclasses.dataclass
+class PromptConfig:
+    """Prompt tuning (Lester et al. 2021): trained embeddings before every text."""
+
+    tokens: int = 10  # how many
+    init: str = "vocabulary"  # vocabulary: those of random words | noise: standard normal, PEFT's default
+
+
+@dataclasses.dataclass
+class PTuningConfig:
+    """P-tuning (Liu et al. 2021): prompt tuning through a small network."""
+
+    tokens: int = 10
+    hidden_size: int = 128  # of the network
+
+
+@dataclasses.dataclass
+class PrefixConfig:
+    """Prefix tuning (Li and Liang 2021): trained keys and values in every layer."""
+
+    tokens: int = 10  # the paper takes 20 for DistilBERT
+
+
+@dataclasses.dataclass
 class PeftConfig:
     """Which parameters train. `method` picks the block that applies."""
 
-    method: str = "lora"  # lora | ia3 | full | head
+    method: str = "lora"  # lora | ia3 | prompt | p_tuning | prefix | full | head
     target_modules: tuple[str, ...] = ()  # names or dotted suffixes; () = the default of method and model type
     target_regex: Optional[str] = None  # a full-match pattern over module names, in place of target_modules
     lora: LoraConfig = dataclasses.field(default_factory=LoraConfig)
     ia3: Ia3Config = dataclasses.field(default_factory=Ia3Config)
+    prompt: PromptConfig = dataclasses.field(default_factory=PromptConfig)
+    p_tuning: PTuningConfig = dataclasses.field(default_factory=PTuningConfig)
+    prefix: PrefixConfig = dataclasses.field(default_factory=PrefixConfig)
 
 
 @dataclasses.dataclass

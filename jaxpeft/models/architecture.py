@@ -6,11 +6,15 @@ from collections.abc import Mapping
 from typing import Any, ClassVar, Self
 
 import jax
+import jax.numpy as jnp
 from flax import nnx
 
 from jaxpeft.errors import InputError
 from jaxpeft.models import tensors
+from jaxpeft.models.dropout import fold
+from jaxpeft.models.stack import BEFORE_LAYERS, scan_layers
 from jaxpeft.models.tensors import Tensor
+from jaxpeft.models.virtual import VirtualTokens
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -59,6 +63,16 @@ class ArchitectureConfig:
         """Heads x head_dim: the width of a query."""
         return self.hidden_size
 
+    @property
+    def word_size(self) -> int:
+        """The width of a word's embedding, and of a virtual token's."""
+        return self.hidden_size
+
+    @property
+    def prefix_size(self) -> int:
+        """The width of a virtual key or value, all heads together."""
+        return self.hidden_size
+
 
 def divides(name: str, divisor: int, whole_name: str, whole: int) -> list[str]:
     """The problem with a size that is no multiple of another, if there is one."""
@@ -96,10 +110,12 @@ class Classifier(nnx.Module):
     head_layers: ClassVar[tuple[str, ...]]
     reads_embeddings: ClassVar[tuple[str, ...]]
 
+    layers: Any  # one block whose leaves are [L, ...]
+
     def __init__(self, config: Any):
         self.config = config
+        self.virtual = VirtualTokens()
 
-    @abc.abstractmethod
     def __call__(
         self, ids: jax.Array, mask: jax.Array, segments: jax.Array | None = None, *, seeds: jax.Array | None = None
     ) -> jax.Array:
@@ -107,8 +123,9 @@ class Classifier(nnx.Module):
 
         `seeds` uint32 [B, 2] turns dropout on.
         """
+        x, _ = self.encode(ids, mask, segments, seeds=seeds)
+        return self.classify(self.read(x, ids, mask), seeds=seeds).astype(jnp.float32)
 
-    @abc.abstractmethod
     def encode(
         self,
         ids: jax.Array,
@@ -118,7 +135,60 @@ class Classifier(nnx.Module):
         seeds: jax.Array | None = None,
         keep_all: bool = False,
     ) -> tuple[jax.Array, jax.Array | None]:
-        """The last hidden states [B, T, D] and, with `keep_all`, those that every layer left [L, B, T, D]."""
+        """The last hidden states [B, T, D] and, with `keep_all`, those that every layer left [L, B, T, D].
+
+        A prompt of n virtual tokens makes that n + T. Behind a prefix, which has states in no layer, positions count
+        on from its end.
+        """
+        prompt, prefix = self.virtual.prompt(), self.virtual.prefix()
+        words = self.words(ids)  # [B, T, E]
+        segments = jnp.zeros_like(ids) if segments is None else segments
+        if prompt is not None:
+            words = jnp.concatenate([jnp.broadcast_to(prompt, (len(ids), *prompt.shape)).astype(words.dtype), words], 1)
+            mask = jnp.pad(mask, ((0, 0), (len(prompt), 0)), constant_values=1)
+            segments = jnp.pad(segments, ((0, 0), (len(prompt), 0)))
+        first = 0 if prefix is None else prefix.shape[2]
+        x, every = scan_layers(
+            self.layers,
+            self.embed(words, mask, segments, first, seeds=fold(seeds, BEFORE_LAYERS)),
+            mask.astype(bool),
+            *self.for_layers(words.shape[1], first),
+            prefix=prefix,
+            seeds=seeds,
+            remat=self.config.remat,
+            unroll=self.config.unroll,
+            keep_all=keep_all,
+        )
+        return self.finish(x), every
+
+    @abc.abstractmethod
+    def words(self, ids: jax.Array) -> jax.Array:
+        """Rows [B, T, E] of the table of words."""
+
+    @abc.abstractmethod
+    def embed(
+        self, words: jax.Array, mask: jax.Array, segments: jax.Array, first: int, *, seeds: jax.Array | None
+    ) -> jax.Array:
+        """What the first layer reads [B, T, D], of word embeddings [B, T, E]; positions count from `first`."""
+
+    def for_layers(self, length: int, first: int) -> tuple[jax.Array, ...]:
+        """What every layer gets beside its input and the mask, for T = `length` positions that count from `first`."""
+        return ()
+
+    def finish(self, x: jax.Array) -> jax.Array:
+        """The encoder's output of what the last layer left."""
+        return x
+
+    def read(self, x: jax.Array, ids: jax.Array, mask: jax.Array) -> jax.Array:
+        """What the head reads of the last hidden states: the first [B, D], or all but virtual tokens' [B, T, D].
+
+        With a prompt the first is a virtual token: so PEFT has it.
+        """
+        return x[:, 0] if self.pools else x[:, -ids.shape[1] :]
+
+    @abc.abstractmethod
+    def classify(self, x: jax.Array, *, seeds: jax.Array | None) -> jax.Array:
+        """Logits [..., C] of what `read` gave."""
 
     @abc.abstractmethod
     def tensors(self) -> tuple[Tensor, ...]:

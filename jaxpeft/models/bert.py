@@ -17,7 +17,7 @@ from jaxpeft.models.architecture import ArchitectureConfig, Classifier, only
 from jaxpeft.models.attention import attention
 from jaxpeft.models.dropout import dropout, fold
 from jaxpeft.models.layers import Embedding, LayerNorm, Linear
-from jaxpeft.models.stack import AFTER_LAYERS, BEFORE_LAYERS, scan_layers
+from jaxpeft.models.stack import AFTER_LAYERS
 from jaxpeft.models.tensors import Tensor
 
 
@@ -46,9 +46,9 @@ class BertConfig(ArchitectureConfig):
             *only(hf_config, {"position_embedding_type": "absolute"}),
         ]
 
-    def positions(self, mask: jax.Array) -> jax.Array:
-        """Rows of the position table [T] for a mask [B, T]: 0, 1, 2, ..."""
-        return jnp.arange(mask.shape[1])
+    def positions(self, mask: jax.Array, first: int) -> jax.Array:
+        """Rows of the position table [T] for a mask [B, T]: first, first + 1, ..."""
+        return first + jnp.arange(mask.shape[1])
 
     @property
     def head_dropout(self) -> float:
@@ -67,10 +67,10 @@ class Embeddings(nnx.Module):
         self.config = config
 
     def __call__(
-        self, ids: jax.Array, segments: jax.Array, positions: jax.Array, *, seeds: jax.Array | None
+        self, words: jax.Array, segments: jax.Array, positions: jax.Array, *, seeds: jax.Array | None
     ) -> jax.Array:
-        """[B, T] -> [B, T, D]; positions [T] or [B, T] are rows of their table."""
-        x = self.word(ids) + self.segment(segments) + self.position(positions)  # [B, T, D]
+        """[B, T, D] of words -> [B, T, D]; positions [T] or [B, T] are rows of their table."""
+        x = words + self.segment(segments) + self.position(positions)  # [B, T, D]
         x = self.norm(x.astype(self.config.dtype))
         return dropout(x, self.config.hidden_dropout_prob, seeds)
 
@@ -86,15 +86,17 @@ class SelfAttention(nnx.Module):
         self.output = Linear(d, d, stack=stack)
         self.config = config
 
-    def __call__(self, x: jax.Array, key_mask: jax.Array, *, seeds: jax.Array | None) -> jax.Array:
-        """[B, T, D] -> [B, T, D], with key_mask bool [B, T]."""
+    def __call__(
+        self, x: jax.Array, key_mask: jax.Array, *, prefix: jax.Array | None, seeds: jax.Array | None
+    ) -> jax.Array:
+        """[B, T, D] -> [B, T, D], with key_mask bool [B, T] and prefix [2, n, D]."""
         heads = (*x.shape[:2], self.config.num_attention_heads, -1)
         q, k, v = (
             projection(x, seeds=fold(seeds, number)).reshape(heads)  # [B, T, N, H]
             for number, projection in enumerate((self.query, self.key, self.value))
         )
         rate = self.config.attention_probs_dropout_prob
-        y = attention(q, k, v, key_mask, dropout_rate=rate, seeds=fold(seeds, 3))
+        y = attention(q, k, v, key_mask, prefix=prefix, dropout_rate=rate, seeds=fold(seeds, 3))
         return self.output(y.reshape(x.shape), seeds=fold(seeds, 4))
 
 
@@ -110,10 +112,12 @@ class Layer(nnx.Module):
         self.output_norm = LayerNorm(d, eps=config.layer_norm_eps, stack=stack)
         self.config = config
 
-    def __call__(self, x: jax.Array, key_mask: jax.Array, *, seeds: jax.Array | None) -> jax.Array:
-        """[B, T, D] -> [B, T, D], with key_mask bool [B, T]."""
+    def __call__(
+        self, x: jax.Array, key_mask: jax.Array, *, prefix: jax.Array | None, seeds: jax.Array | None
+    ) -> jax.Array:
+        """[B, T, D] -> [B, T, D], with key_mask bool [B, T] and prefix [2, n, D]."""
         rate, activation = self.config.hidden_dropout_prob, ACTIVATIONS[self.config.hidden_act]
-        y = self.attention(x, key_mask, seeds=seeds)
+        y = self.attention(x, key_mask, prefix=prefix, seeds=seeds)
         x = self.attention_norm(x + dropout(y, rate, fold(seeds, 5)))
         y = activation(self.intermediate(x, seeds=fold(seeds, 6)))  # [B, T, F]
         y = self.output(y, seeds=fold(seeds, 7))
@@ -131,27 +135,15 @@ class BertEncoder(Classifier):
         self.embeddings = Embeddings(config)
         self.layers = Layer(config, stack=(config.num_hidden_layers,))
 
-    def encode(
-        self,
-        ids: jax.Array,
-        mask: jax.Array,
-        segments: jax.Array | None = None,
-        *,
-        seeds: jax.Array | None = None,
-        keep_all: bool = False,
-    ) -> tuple[jax.Array, jax.Array | None]:
-        """The last hidden states [B, T, D] and, with `keep_all`, those that every layer left [L, B, T, D]."""
-        segments = jnp.zeros_like(ids) if segments is None else segments
-        x = self.embeddings(ids, segments, self.config.positions(mask), seeds=fold(seeds, BEFORE_LAYERS))
-        return scan_layers(
-            self.layers,
-            x,
-            mask.astype(bool),
-            seeds=seeds,
-            remat=self.config.remat,
-            unroll=self.config.unroll,
-            keep_all=keep_all,
-        )
+    def words(self, ids: jax.Array) -> jax.Array:
+        """Rows [B, T, E] of the table of words."""
+        return self.embeddings.word(ids)
+
+    def embed(
+        self, words: jax.Array, mask: jax.Array, segments: jax.Array, first: int, *, seeds: jax.Array | None
+    ) -> jax.Array:
+        """What the first layer reads [B, T, D], of word embeddings [B, T, E]; positions count from `first`."""
+        return self.embeddings(words, segments, self.config.positions(mask, first), seeds=seeds)
 
 
 class BertForSequenceClassification(BertEncoder):
@@ -166,14 +158,11 @@ class BertForSequenceClassification(BertEncoder):
         self.pooler = Linear(config.hidden_size, config.hidden_size)
         self.classifier = Linear(config.hidden_size, config.num_labels)
 
-    def __call__(
-        self, ids: jax.Array, mask: jax.Array, segments: jax.Array | None = None, *, seeds: jax.Array | None = None
-    ) -> jax.Array:
-        """Logits [B, C]."""
-        x, _ = self.encode(ids, mask, segments, seeds=seeds)
-        pooled = jnp.tanh(self.pooler(x[:, 0], seeds=fold(seeds, AFTER_LAYERS + 1)))
+    def classify(self, x: jax.Array, *, seeds: jax.Array | None) -> jax.Array:
+        """[B, D] -> [B, C]."""
+        pooled = jnp.tanh(self.pooler(x, seeds=fold(seeds, AFTER_LAYERS + 1)))
         pooled = dropout(pooled, self.config.head_dropout, fold(seeds, AFTER_LAYERS))
-        return self.classifier(pooled).astype(jnp.float32)
+        return self.classifier(pooled)
 
     def tensors(self) -> tuple[Tensor, ...]:
         """Every leaf and its checkpoint tensor."""
@@ -195,13 +184,10 @@ class BertForTokenClassification(BertEncoder):
         super().__init__(config)
         self.classifier = Linear(config.hidden_size, config.num_labels)
 
-    def __call__(
-        self, ids: jax.Array, mask: jax.Array, segments: jax.Array | None = None, *, seeds: jax.Array | None = None
-    ) -> jax.Array:
-        """Logits [B, T, C]."""
-        x, _ = self.encode(ids, mask, segments, seeds=seeds)
+    def classify(self, x: jax.Array, *, seeds: jax.Array | None) -> jax.Array:
+        """[B, T, D] -> [B, T, C]."""
         x = dropout(x, self.config.head_dropout, fold(seeds, AFTER_LAYERS))
-        return self.classifier(x).astype(jnp.float32)
+        return self.classifier(x)
 
     def tensors(self) -> tuple[Tensor, ...]:
         """Every leaf and its checkpoint tensor."""

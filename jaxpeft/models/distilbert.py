@@ -14,7 +14,7 @@ from jaxpeft.models.architecture import ArchitectureConfig, Classifier, divides
 from jaxpeft.models.bert import SelfAttention
 from jaxpeft.models.dropout import dropout, fold
 from jaxpeft.models.layers import Embedding, LayerNorm, Linear
-from jaxpeft.models.stack import AFTER_LAYERS, BEFORE_LAYERS, scan_layers
+from jaxpeft.models.stack import AFTER_LAYERS
 from jaxpeft.models.tensors import Tensor
 
 EPSILON = 1e-12  # of every norm; no field of config.json
@@ -62,9 +62,9 @@ class Embeddings(nnx.Module):
         self.norm = LayerNorm(config.hidden_size, eps=EPSILON)
         self.config = config
 
-    def __call__(self, ids: jax.Array, *, seeds: jax.Array | None) -> jax.Array:
-        """[B, T] -> [B, T, D]."""
-        x = self.word(ids) + self.position(jnp.arange(ids.shape[1]))
+    def __call__(self, words: jax.Array, first: int, *, seeds: jax.Array | None) -> jax.Array:
+        """[B, T, D] of words -> [B, T, D]; positions count from `first`."""
+        x = words + self.position(first + jnp.arange(words.shape[1]))
         x = self.norm(x.astype(self.config.dtype))
         return dropout(x, self.config.hidden_dropout_prob, seeds)
 
@@ -81,9 +81,11 @@ class Layer(nnx.Module):
         self.output_norm = LayerNorm(d, eps=EPSILON, stack=stack)
         self.config = config
 
-    def __call__(self, x: jax.Array, key_mask: jax.Array, *, seeds: jax.Array | None) -> jax.Array:
-        """[B, T, D] -> [B, T, D], with key_mask bool [B, T]."""
-        x = self.attention_norm(x + self.attention(x, key_mask, seeds=seeds))
+    def __call__(
+        self, x: jax.Array, key_mask: jax.Array, *, prefix: jax.Array | None, seeds: jax.Array | None
+    ) -> jax.Array:
+        """[B, T, D] -> [B, T, D], with key_mask bool [B, T] and prefix [2, n, D]."""
+        x = self.attention_norm(x + self.attention(x, key_mask, prefix=prefix, seeds=seeds))
         y = ACTIVATIONS[self.config.hidden_act](self.intermediate(x, seeds=fold(seeds, 6)))  # [B, T, F]
         y = self.output(y, seeds=fold(seeds, 7))
         return self.output_norm(x + dropout(y, self.config.hidden_dropout_prob, fold(seeds, 8)))
@@ -100,25 +102,15 @@ class DistilBertEncoder(Classifier):
         self.embeddings = Embeddings(config)
         self.layers = Layer(config, stack=(config.num_hidden_layers,))
 
-    def encode(
-        self,
-        ids: jax.Array,
-        mask: jax.Array,
-        segments: jax.Array | None = None,
-        *,
-        seeds: jax.Array | None = None,
-        keep_all: bool = False,
-    ) -> tuple[jax.Array, jax.Array | None]:
-        """The last hidden states [B, T, D] and, with `keep_all`, those that every layer left [L, B, T, D]."""
-        return scan_layers(
-            self.layers,
-            self.embeddings(ids, seeds=fold(seeds, BEFORE_LAYERS)),
-            mask.astype(bool),
-            seeds=seeds,
-            remat=self.config.remat,
-            unroll=self.config.unroll,
-            keep_all=keep_all,
-        )
+    def words(self, ids: jax.Array) -> jax.Array:
+        """Rows [B, T, E] of the table of words."""
+        return self.embeddings.word(ids)
+
+    def embed(
+        self, words: jax.Array, mask: jax.Array, segments: jax.Array, first: int, *, seeds: jax.Array | None
+    ) -> jax.Array:
+        """What the first layer reads [B, T, D], of word embeddings [B, T, E]; positions count from `first`."""
+        return self.embeddings(words, first, seeds=seeds)
 
 
 class DistilBertForSequenceClassification(DistilBertEncoder):
@@ -135,14 +127,11 @@ class DistilBertForSequenceClassification(DistilBertEncoder):
         self.pre_classifier = Linear(config.hidden_size, config.hidden_size)
         self.classifier = Linear(config.hidden_size, config.num_labels)
 
-    def __call__(
-        self, ids: jax.Array, mask: jax.Array, segments: jax.Array | None = None, *, seeds: jax.Array | None = None
-    ) -> jax.Array:
-        """Logits [B, C]."""
-        x, _ = self.encode(ids, mask, seeds=seeds)
-        x = jax.nn.relu(self.pre_classifier(x[:, 0]))
+    def classify(self, x: jax.Array, *, seeds: jax.Array | None) -> jax.Array:
+        """[B, D] -> [B, C]."""
+        x = jax.nn.relu(self.pre_classifier(x))
         x = dropout(x, self.config.seq_classif_dropout, fold(seeds, AFTER_LAYERS))
-        return self.classifier(x).astype(jnp.float32)
+        return self.classifier(x)
 
     def tensors(self) -> tuple[Tensor, ...]:
         """Every leaf and its checkpoint tensor."""
@@ -163,13 +152,10 @@ class DistilBertForTokenClassification(DistilBertEncoder):
         super().__init__(config)
         self.classifier = Linear(config.hidden_size, config.num_labels)
 
-    def __call__(
-        self, ids: jax.Array, mask: jax.Array, segments: jax.Array | None = None, *, seeds: jax.Array | None = None
-    ) -> jax.Array:
-        """Logits [B, T, C]."""
-        x, _ = self.encode(ids, mask, seeds=seeds)
+    def classify(self, x: jax.Array, *, seeds: jax.Array | None) -> jax.Array:
+        """[B, T, D] -> [B, T, C]."""
         x = dropout(x, self.config.hidden_dropout_prob, fold(seeds, AFTER_LAYERS))
-        return self.classifier(x).astype(jnp.float32)
+        return self.classifier(x)
 
     def tensors(self) -> tuple[Tensor, ...]:
         """Every leaf and its checkpoint tensor."""

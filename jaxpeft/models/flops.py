@@ -14,19 +14,21 @@ def step_flops(model: Any, sizes: Mapping[str, int], trained: Mapping[str, bool]
     """Operations of one forward and backward pass over B texts of T tokens each.
 
     Args:
-        model: says `reads_embeddings`, `head_layers` and `pools` (see `Classifier`).
+        model: says `reads_embeddings`, `head_layers`, `pools` and `virtual` (see `Classifier`).
         sizes: parameters of each leaf, by dotted path; adapters included.
         trained: whether each leaf trains. batch, length: B and T.
     """
-    config = model.config
+    config, virtual = model.config, model.virtual
+    states = length + virtual.prompt_length
     below_head = any(trained[path] for path in sizes if path.split(".")[0] not in model.head_layers)
-    embeddings_train = any(trained[path] for path in sizes if path.startswith("embeddings."))
+    below_layers = ("embeddings.", "virtual.") if virtual.prompt_length else "embeddings."
+    embeddings_train = any(trained[path] for path in sizes if path.startswith(below_layers))
     total = 0
     for path, size in sizes.items():
-        if path.rsplit(".", 1)[-1] not in MATRICES:
+        if path.rsplit(".", 1)[-1] not in MATRICES or path.startswith("virtual."):  # a network over a few tokens
             continue
         in_head = path.split(".")[0] in model.head_layers
-        rows = batch if in_head and model.pools else batch * length
+        rows = batch * (states if not in_head else 1 if model.pools else length)
         total += 2 * rows * size * (1 + trained[path])
         if below_head:
             total += 2 * rows * size
@@ -34,4 +36,5 @@ def step_flops(model: Any, sizes: Mapping[str, int], trained: Mapping[str, bool]
                 layers = config.num_hidden_layers if path.startswith("layers.") else 1
                 total -= 2 * rows * size // layers  # nothing below the first layer wants a gradient
     products = 2 + 4 * below_head  # scores and weighted values; backward both factors of each
-    return total + products * 2 * batch * length**2 * config.attention_size * config.num_hidden_layers
+    keys = states + virtual.prefix_length
+    return total + products * 2 * batch * states * keys * config.attention_size * config.num_hidden_layers

@@ -17,7 +17,7 @@ from jaxpeft.models.attention import attention
 from jaxpeft.models.dropout import dropout, fold
 from jaxpeft.models.layers import Embedding, Linear
 from jaxpeft.models.rope import Rope, rotate
-from jaxpeft.models.stack import AFTER_LAYERS, scan_layers
+from jaxpeft.models.stack import AFTER_LAYERS
 from jaxpeft.models.tensors import Tensor
 
 
@@ -72,6 +72,11 @@ class LlamaConfig(ArchitectureConfig):
         return self.num_attention_heads * self.head_size
 
     @property
+    def prefix_size(self) -> int:
+        """Virtual keys are shared among queries as a text's are."""
+        return self.key_heads * self.head_size
+
+    @property
     def head_dropout(self) -> float:
         """The rate before the classifier of tokens."""
         rates = (self.classifier_dropout, self.hidden_dropout, 0.1)
@@ -103,14 +108,22 @@ class SelfAttention(nnx.Module):
         self.output = Linear(queries, d, stack=stack, use_bias=config.attention_bias)
         self.config = config
 
-    def __call__(self, x: jax.Array, key_mask: jax.Array, angles: jax.Array, *, seeds: jax.Array | None) -> jax.Array:
-        """[B, T, D] -> [B, T, D], with key_mask bool [B, T] and angles [T, H / 2]."""
+    def __call__(
+        self,
+        x: jax.Array,
+        key_mask: jax.Array,
+        angles: jax.Array,
+        *,
+        prefix: jax.Array | None,
+        seeds: jax.Array | None,
+    ) -> jax.Array:
+        """[B, T, D] -> [B, T, D], with key_mask bool [B, T], angles [T, H / 2] and prefix [2, n, K x H]."""
         heads = (*x.shape[:2], -1, self.config.head_size)
         q = rotate(self.query(x, seeds=fold(seeds, 0)).reshape(heads), angles)  # [B, T, N, H]
         k = rotate(self.key(x, seeds=fold(seeds, 1)).reshape(heads), angles)  # [B, T, K, H]
         v = self.value(x, seeds=fold(seeds, 2)).reshape(heads)
         rate = self.config.attention_dropout
-        y = attention(q, k, v, key_mask, causal=True, dropout_rate=rate, seeds=fold(seeds, 3))
+        y = attention(q, k, v, key_mask, causal=True, prefix=prefix, dropout_rate=rate, seeds=fold(seeds, 3))
         return self.output(y.reshape(*x.shape[:2], -1), seeds=fold(seeds, 4))
 
 
@@ -126,9 +139,17 @@ class Layer(nnx.Module):
         self.up = Linear(d, f, stack=stack, use_bias=config.mlp_bias)
         self.down = Linear(f, d, stack=stack, use_bias=config.mlp_bias)
 
-    def __call__(self, x: jax.Array, key_mask: jax.Array, angles: jax.Array, *, seeds: jax.Array | None) -> jax.Array:
-        """[B, T, D] -> [B, T, D], with key_mask bool [B, T] and angles [T, H / 2]."""
-        x = x + self.attention(self.attention_norm(x), key_mask, angles, seeds=seeds)
+    def __call__(
+        self,
+        x: jax.Array,
+        key_mask: jax.Array,
+        angles: jax.Array,
+        *,
+        prefix: jax.Array | None,
+        seeds: jax.Array | None,
+    ) -> jax.Array:
+        """[B, T, D] -> [B, T, D], with key_mask bool [B, T], angles [T, H / 2] and prefix [2, n, K x H]."""
+        x = x + self.attention(self.attention_norm(x), key_mask, angles, prefix=prefix, seeds=seeds)
         y = self.feed_forward_norm(x)
         y = jax.nn.silu(self.gate(y, seeds=fold(seeds, 5))) * self.up(y, seeds=fold(seeds, 6))  # [B, T, F]
         return x + self.down(y, seeds=fold(seeds, 7))
@@ -149,30 +170,23 @@ class LlamaDecoder(Classifier):
         self.norm = RmsNorm(config.hidden_size, eps=config.rms_norm_eps)
         self.score = Linear(config.hidden_size, config.num_labels, use_bias=score_bias)
 
-    def encode(
-        self,
-        ids: jax.Array,
-        mask: jax.Array,
-        segments: jax.Array | None = None,
-        *,
-        seeds: jax.Array | None = None,
-        keep_all: bool = False,
-    ) -> tuple[jax.Array, jax.Array | None]:
-        """The normed last hidden states [B, T, D] and, with `keep_all`, those that every layer left [L, B, T, D].
+    def words(self, ids: jax.Array) -> jax.Array:
+        """Rows [B, T, D] of the table of words."""
+        return self.embeddings(ids)
 
-        Padding may stand on either side: attention sees distances between tokens, never their places.
-        """
-        x, every = scan_layers(
-            self.layers,
-            self.embeddings(ids).astype(self.config.dtype),
-            mask.astype(bool),
-            self.config.rope.angles(ids.shape[1], self.config.head_size),
-            seeds=seeds,
-            remat=self.config.remat,
-            unroll=self.config.unroll,
-            keep_all=keep_all,
-        )
-        return self.norm(x), every
+    def embed(
+        self, words: jax.Array, mask: jax.Array, segments: jax.Array, first: int, *, seeds: jax.Array | None
+    ) -> jax.Array:
+        """The words themselves: positions enter in the layers. Padding may stand on either side."""
+        return words.astype(self.config.dtype)
+
+    def for_layers(self, length: int, first: int) -> tuple[jax.Array, ...]:
+        """The angles of the positions."""
+        return (self.config.rope.angles(length, self.config.head_size, first),)
+
+    def finish(self, x: jax.Array) -> jax.Array:
+        """The last norm."""
+        return self.norm(x)
 
     def tensors(self) -> tuple[Tensor, ...]:
         """Every leaf and its checkpoint tensor."""
@@ -205,14 +219,15 @@ class LlamaForSequenceClassification(LlamaDecoder):
     def __init__(self, config: LlamaConfig):
         super().__init__(config, score_bias=False)
 
-    def __call__(
-        self, ids: jax.Array, mask: jax.Array, segments: jax.Array | None = None, *, seeds: jax.Array | None = None
-    ) -> jax.Array:
-        """Logits [B, C]."""
-        x, _ = self.encode(ids, mask, seeds=seeds)
-        last = last_token(ids, mask, self.config.pad_token_id)
-        x = jnp.take_along_axis(x, last[:, None, None], axis=1)[:, 0]
-        return self.score(x).astype(jnp.float32)
+    def read(self, x: jax.Array, ids: jax.Array, mask: jax.Array) -> jax.Array:
+        """The state [B, D] of the last token that is no padding."""
+        virtual = x.shape[1] - ids.shape[1]
+        last = virtual + last_token(ids, mask, self.config.pad_token_id)
+        return jnp.take_along_axis(x, last[:, None, None], axis=1)[:, 0]
+
+    def classify(self, x: jax.Array, *, seeds: jax.Array | None) -> jax.Array:
+        """[B, D] -> [B, C]."""
+        return self.score(x)
 
 
 class LlamaForTokenClassification(LlamaDecoder):
@@ -223,13 +238,10 @@ class LlamaForTokenClassification(LlamaDecoder):
     def __init__(self, config: LlamaConfig):
         super().__init__(config, score_bias=True)
 
-    def __call__(
-        self, ids: jax.Array, mask: jax.Array, segments: jax.Array | None = None, *, seeds: jax.Array | None = None
-    ) -> jax.Array:
-        """Logits [B, T, C]."""
-        x, _ = self.encode(ids, mask, seeds=seeds)
+    def classify(self, x: jax.Array, *, seeds: jax.Array | None) -> jax.Array:
+        """[B, T, D] -> [B, T, C]."""
         x = dropout(x, self.config.head_dropout, fold(seeds, AFTER_LAYERS))
-        return self.score(x).astype(jnp.float32)
+        return self.score(x)
 
 
 def last_token(ids: jax.Array, mask: jax.Array, pad_token_id: int | None) -> jax.Array:

@@ -18,7 +18,7 @@ from jaxpeft.models.architecture import ArchitectureConfig, Classifier, divides,
 from jaxpeft.models.attention import attention
 from jaxpeft.models.dropout import dropout, fold
 from jaxpeft.models.layers import Embedding, Linear
-from jaxpeft.models.stack import AFTER_LAYERS, BEFORE_LAYERS, scan_layers
+from jaxpeft.models.stack import AFTER_LAYERS
 from jaxpeft.models.tensors import Tensor
 
 
@@ -61,6 +61,11 @@ class MobileBertConfig(ArchitectureConfig):
     def attention_size(self) -> int:
         """Attention runs in the narrow width."""
         return self.intra_bottleneck_size
+
+    @property
+    def word_size(self) -> int:
+        """Words are looked up narrower than the states that they become."""
+        return self.embedding_size
 
     @property
     def head_dropout(self) -> float:
@@ -119,14 +124,23 @@ class SelfAttention(nnx.Module):
         self.value = Linear(config.hidden_size, narrow, stack=stack)
         self.config = config
 
-    def __call__(self, shared: jax.Array, x: jax.Array, key_mask: jax.Array, *, seeds: jax.Array | None) -> jax.Array:
-        """The shared bottleneck [B, T, narrow] and the input [B, T, D] -> [B, T, narrow]."""
+    def __call__(
+        self,
+        shared: jax.Array,
+        x: jax.Array,
+        key_mask: jax.Array,
+        *,
+        prefix: jax.Array | None,
+        seeds: jax.Array | None,
+    ) -> jax.Array:
+        """The shared bottleneck [B, T, narrow] and the input [B, T, D] -> [B, T, narrow]; prefix [2, n, narrow]."""
         heads = (*x.shape[:2], self.config.num_attention_heads, -1)
         q = self.query(shared, seeds=fold(seeds, 0)).reshape(heads)  # [B, T, N, H]
         k = self.key(shared, seeds=fold(seeds, 1)).reshape(heads)
         v = self.value(x, seeds=fold(seeds, 2)).reshape(heads)
         rate = self.config.attention_probs_dropout_prob
-        return attention(q, k, v, key_mask, dropout_rate=rate, seeds=fold(seeds, 3)).reshape(shared.shape)
+        y = attention(q, k, v, key_mask, prefix=prefix, dropout_rate=rate, seeds=fold(seeds, 3))
+        return y.reshape(shared.shape)
 
 
 class Layer(nnx.Module):
@@ -142,16 +156,27 @@ class Layer(nnx.Module):
         for name in self.feed_forwards:  # attributes, as a leaf's path is made of names
             setattr(self, name, FeedForward(config, stack))
         self.widen = Projection(narrow, wide, stack=stack, rate=config.hidden_dropout_prob)
+        self.config = config
 
-    def __call__(self, x: jax.Array, key_mask: jax.Array, *, seeds: jax.Array | None) -> jax.Array:
-        """[B, T, D] -> [B, T, D], with key_mask bool [B, T]."""
+    def __call__(
+        self, x: jax.Array, key_mask: jax.Array, *, prefix: jax.Array | None, seeds: jax.Array | None
+    ) -> jax.Array:
+        """[B, T, D] -> [B, T, D], with key_mask bool [B, T] and prefix [2, n, D]."""
         narrow = self.bottleneck(x, seeds=fold(seeds, 0))
         shared = self.shared_bottleneck(x, seeds=fold(seeds, 1))
-        y = self.attention(shared, x, key_mask, seeds=fold(seeds, 2))
+        y = self.attention(shared, x, key_mask, prefix=self.narrow_prefix(prefix), seeds=fold(seeds, 2))
         y = self.attention_output(y, narrow, seeds=fold(seeds, 3))
         for number, name in enumerate(self.feed_forwards):
             y = getattr(self, name)(y, seeds=fold(seeds, 5 + number))
         return self.widen(y, x, seeds=fold(seeds, 4))
+
+    def narrow_prefix(self, prefix: jax.Array | None) -> jax.Array | None:
+        """[2, n, D] -> [2, n, narrow]: wide virtual states become keys and values on the way that a text's do."""
+        if prefix is None:
+            return None
+        keys, values = prefix.astype(self.config.dtype)
+        keys = self.attention.key(self.shared_bottleneck(keys, seeds=None))
+        return jnp.stack([keys, self.attention.value(values)])
 
 
 class Embeddings(nnx.Module):
@@ -165,13 +190,13 @@ class Embeddings(nnx.Module):
         self.norm = NoNorm(config.hidden_size)
         self.config = config
 
-    def __call__(self, ids: jax.Array, segments: jax.Array, *, seeds: jax.Array | None) -> jax.Array:
-        """[B, T] -> [B, T, D]."""
-        words = self.word(ids).astype(self.config.dtype)
+    def __call__(self, words: jax.Array, segments: jax.Array, first: int, *, seeds: jax.Array | None) -> jax.Array:
+        """[B, T, E] of words -> [B, T, D]; positions count from `first`."""
+        words = words.astype(self.config.dtype)
         padded = jnp.pad(words, ((0, 0), (1, 1), (0, 0)))  # padding tokens are neighbours too, as in transformers
         trigrams = jnp.concatenate([padded[:, 2:], words, padded[:, :-2]], axis=-1)  # next, own, previous
         x = self.transformation(trigrams, seeds=fold(seeds, 0))
-        x = x + self.position(jnp.arange(ids.shape[1])).astype(x.dtype) + self.segment(segments).astype(x.dtype)
+        x = x + self.position(first + jnp.arange(x.shape[1])).astype(x.dtype) + self.segment(segments).astype(x.dtype)
         return dropout(self.norm(x), self.config.hidden_dropout_prob, fold(seeds, 1))
 
 
@@ -192,26 +217,15 @@ class MobileBertEncoder(Classifier):
         self.embeddings = Embeddings(config)
         self.layers = Layer(config, stack=(config.num_hidden_layers,))
 
-    def encode(
-        self,
-        ids: jax.Array,
-        mask: jax.Array,
-        segments: jax.Array | None = None,
-        *,
-        seeds: jax.Array | None = None,
-        keep_all: bool = False,
-    ) -> tuple[jax.Array, jax.Array | None]:
-        """The last hidden states [B, T, D] and, with `keep_all`, those that every layer left [L, B, T, D]."""
-        segments = jnp.zeros_like(ids) if segments is None else segments
-        return scan_layers(
-            self.layers,
-            self.embeddings(ids, segments, seeds=fold(seeds, BEFORE_LAYERS)),
-            mask.astype(bool),
-            seeds=seeds,
-            remat=self.config.remat,
-            unroll=self.config.unroll,
-            keep_all=keep_all,
-        )
+    def words(self, ids: jax.Array) -> jax.Array:
+        """Rows [B, T, E] of the table of words."""
+        return self.embeddings.word(ids)
+
+    def embed(
+        self, words: jax.Array, mask: jax.Array, segments: jax.Array, first: int, *, seeds: jax.Array | None
+    ) -> jax.Array:
+        """What the first layer reads [B, T, D], of word embeddings [B, T, E]; positions count from `first`."""
+        return self.embeddings(words, segments, first, seeds=seeds)
 
 
 class MobileBertForSequenceClassification(MobileBertEncoder):
@@ -227,16 +241,12 @@ class MobileBertForSequenceClassification(MobileBertEncoder):
             self.pooler = Linear(config.hidden_size, config.hidden_size)
         self.classifier = Linear(config.hidden_size, config.num_labels)
 
-    def __call__(
-        self, ids: jax.Array, mask: jax.Array, segments: jax.Array | None = None, *, seeds: jax.Array | None = None
-    ) -> jax.Array:
-        """Logits [B, C]."""
-        x, _ = self.encode(ids, mask, segments, seeds=seeds)
-        pooled = x[:, 0]
+    def classify(self, x: jax.Array, *, seeds: jax.Array | None) -> jax.Array:
+        """[B, D] -> [B, C]."""
         if self.config.classifier_activation:
-            pooled = jnp.tanh(self.pooler(pooled, seeds=fold(seeds, AFTER_LAYERS + 1)))
-        pooled = dropout(pooled, self.config.head_dropout, fold(seeds, AFTER_LAYERS))
-        return self.classifier(pooled).astype(jnp.float32)
+            x = jnp.tanh(self.pooler(x, seeds=fold(seeds, AFTER_LAYERS + 1)))
+        x = dropout(x, self.config.head_dropout, fold(seeds, AFTER_LAYERS))
+        return self.classifier(x)
 
     def tensors(self) -> tuple[Tensor, ...]:
         """Every leaf and its checkpoint tensor."""
@@ -254,13 +264,10 @@ class MobileBertForTokenClassification(MobileBertEncoder):
         super().__init__(config)
         self.classifier = Linear(config.hidden_size, config.num_labels)
 
-    def __call__(
-        self, ids: jax.Array, mask: jax.Array, segments: jax.Array | None = None, *, seeds: jax.Array | None = None
-    ) -> jax.Array:
-        """Logits [B, T, C]."""
-        x, _ = self.encode(ids, mask, segments, seeds=seeds)
+    def classify(self, x: jax.Array, *, seeds: jax.Array | None) -> jax.Array:
+        """[B, T, D] -> [B, T, C]."""
         x = dropout(x, self.config.head_dropout, fold(seeds, AFTER_LAYERS))
-        return self.classifier(x).astype(jnp.float32)
+        return self.classifier(x)
 
     def tensors(self) -> tuple[Tensor, ...]:
         """Every leaf and its checkpoint tensor."""

@@ -29,10 +29,10 @@ class RobertaConfig(BertConfig):
         missing = [] if valid else [f"pad_token_id is {self.pad_token_id!r}; positions start after it"]
         return super().problems(hf_config) + missing
 
-    def positions(self, mask: jax.Array) -> jax.Array:
+    def positions(self, mask: jax.Array, first: int) -> jax.Array:
         """Rows of the position table [B, T]: the pad_token_id for padding, real tokens count on from there."""
         real = mask.astype(jnp.int32)
-        return jnp.cumsum(real, axis=1) * real + self.pad_token_id
+        return (jnp.cumsum(real, axis=1) + first) * real + self.pad_token_id
 
     @property
     def max_tokens(self) -> int:
@@ -67,12 +67,9 @@ class RobertaForSequenceClassification(BertEncoder):
         super().__init__(config)
         self.classifier = ClassificationHead(config)
 
-    def __call__(
-        self, ids: jax.Array, mask: jax.Array, segments: jax.Array | None = None, *, seeds: jax.Array | None = None
-    ) -> jax.Array:
-        """Logits [B, C]."""
-        x, _ = self.encode(ids, mask, segments, seeds=seeds)
-        return self.classifier(x[:, 0], seeds=fold(seeds, AFTER_LAYERS)).astype(jnp.float32)
+    def classify(self, x: jax.Array, *, seeds: jax.Array | None) -> jax.Array:
+        """[B, D] -> [B, C]."""
+        return self.classifier(x, seeds=fold(seeds, AFTER_LAYERS))
 
     def tensors(self) -> tuple[Tensor, ...]:
         """Every leaf and its checkpoint tensor."""

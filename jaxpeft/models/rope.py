@@ -41,9 +41,9 @@ class Rope:
         plain = self.rope_theta ** -(np.arange(0, head_dim, 2) / head_dim)
         return (plain * SCALINGS[self.rope_type](self, plain)).astype(np.float32)
 
-    def angles(self, length: int, head_dim: int) -> jax.Array:
-        """Float32 [T, H / 2] for the positions 0, 1, 2, ..."""
-        return jnp.arange(length, dtype=jnp.float32)[:, None] * self.frequencies(head_dim)
+    def angles(self, length: int, head_dim: int, first: int = 0) -> jax.Array:
+        """Float32 [T, H / 2] for T positions that count from `first`."""
+        return jnp.arange(first, first + length, dtype=jnp.float32)[:, None] * self.frequencies(head_dim)
 
 
 def _llama3(rope: Rope, plain: np.ndarray) -> np.ndarray:

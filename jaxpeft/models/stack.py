@@ -16,6 +16,7 @@ def scan_layers(
     layers: nnx.Module,
     x: jax.Array,
     *args: jax.Array,
+    prefix: jax.Array | None = None,
     seeds: jax.Array | None,
     remat: bool = False,
     unroll: int = 1,
@@ -23,17 +24,17 @@ def scan_layers(
 ) -> tuple[jax.Array, jax.Array | None]:
     """Runs x through `layers`, one block whose leaves are [L, ...], one slice after the other.
 
-    `args` go to each layer unchanged; each gets dropout seeds of its own. `remat` recomputes a layer in the
-    backward pass. Returns the last output and, with `keep_all`, every layer's output [L, ...].
+    `args` go to each layer unchanged; each gets its slice of `prefix` [L, ...] and dropout seeds of its own. `remat`
+    recomputes a layer in the backward pass. Returns the last output and, with `keep_all`, every layer's [L, ...].
     """
     graphdef, params = nnx.split(layers)
     depth = jax.tree.leaves(params)[0].shape[0]
 
-    def block(x, layer_and_index):
-        layer, index = layer_and_index
+    def block(x, own):
+        layer, own_prefix, index = own
         own_seeds = None if seeds is None else fold(seeds, index)
-        x = nnx.merge(graphdef, layer, copy=True)(x, *args, seeds=own_seeds)
+        x = nnx.merge(graphdef, layer, copy=True)(x, *args, prefix=own_prefix, seeds=own_seeds)
         return x, (x if keep_all else None)
 
     body = jax.checkpoint(block) if remat else block
-    return jax.lax.scan(body, x, (params, jnp.arange(depth)), unroll=min(unroll, depth))
+    return jax.lax.scan(body, x, (params, prefix, jnp.arange(depth)), unroll=min(unroll, depth))

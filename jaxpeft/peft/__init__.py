@@ -7,7 +7,7 @@ trainable, frozen = split(leaves, labels)
 model = unflatten(graphdef, {**trainable, **frozen})
 """
 
-from jaxpeft.peft.inject import METHODS, attach, targets
+from jaxpeft.peft.inject import METHODS, attach, targets, virtual_tokens
 from jaxpeft.peft.partition import ADAPTER, FROZEN, HEAD, Tree, base_path, count, flatten, label, split, unflatten
 
 __all__ = [
@@ -24,4 +24,5 @@ __all__ = [
     "split",
     "targets",
     "unflatten",
+    "virtual_tokens",
 ]

@@ -15,9 +15,10 @@ from flax import nnx
 
 from jaxpeft.config import PeftConfig
 from jaxpeft.errors import InputError
-from jaxpeft.peft import ia3, lora
+from jaxpeft.peft import ia3, lora, prompt
 
 BASE = "base"  # the attribute under which an adapted layer holds the frozen one
+VIRTUAL = "virtual."  # what the paths of virtual tokens begin with
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,11 +29,15 @@ class Method:
     default_targets: Mapping[str, tuple[str, ...]] = dataclasses.field(default_factory=dict)
     wrap: Callable[[nnx.Module, str, Any, jax.Array], nnx.Module] | None = None
     trains_base: bool = False
+    virtual: Callable[[Any, Any, jax.Array], nnx.Module] | None = None  # its tokens, of model, settings and key
 
 
 METHODS: Mapping[str, Method] = {
     "lora": Method(lora.TRAINED, lora.DEFAULT_TARGETS, lora.wrap),
     "ia3": Method(ia3.TRAINED, ia3.DEFAULT_TARGETS, ia3.wrap),
+    "prompt": Method(virtual=prompt.Prompt),
+    "p_tuning": Method(virtual=prompt.PTuning),
+    "prefix": Method(virtual=prompt.Prefix),
     "full": Method(trains_base=True),
     "head": Method(),
 }
@@ -45,6 +50,8 @@ def attach(model: Any, config: PeftConfig, key: jax.Array) -> Any:
     Raises InputError when a target matches nothing.
     """
     method = METHODS[config.method]
+    if method.virtual is not None:
+        model.virtual = method.virtual(model, getattr(config, config.method), key)
     if method.wrap is None:
         return model
     settings = _settings(config, model.model_type)
@@ -53,6 +60,11 @@ def attach(model: Any, config: PeftConfig, key: jax.Array) -> Any:
         own_key = jax.random.fold_in(key, zlib.crc32(path.encode()))
         setattr(parent, attribute, method.wrap(getattr(parent, attribute), name, settings, own_key))
     return model
+
+
+def virtual_tokens(config: PeftConfig) -> int:
+    """How many positions of a model the method takes from its texts."""
+    return 0 if METHODS[config.method].virtual is None else getattr(config, config.method).tokens
 
 
 def targets(model: Any, config: PeftConfig) -> dict[str, str]:

@@ -15,7 +15,7 @@ from typing import Any
 import jax
 from flax import nnx
 
-from jaxpeft.peft.inject import BASE, METHODS
+from jaxpeft.peft.inject import BASE, METHODS, VIRTUAL
 
 ADAPTER, HEAD, FROZEN = "adapter", "head", "frozen"
 Tree = dict[str, jax.Array]
@@ -50,7 +50,8 @@ def label(paths: Collection[str], method: str, head: Collection[str], new: Colle
     def one(path: str) -> str:
         if path.split(".")[0] in head or base_path(path) in new:
             return HEAD
-        return ADAPTER if rules.trains_base or path.rsplit(".", 1)[-1] in rules.trained else FROZEN
+        own = path.startswith(VIRTUAL) or path.rsplit(".", 1)[-1] in rules.trained
+        return ADAPTER if rules.trains_base or own else FROZEN
 
     return {path: one(path) for path in paths}
 

@@ -55,7 +55,7 @@ def abstract(config: Config, hf_config: dict[str, Any], classes: int) -> Any:
 
 def partition(config: Config, model: Any, new: Sequence[str]) -> dict[str, str]:
     """The label of every leaf of the abstract model once the method is attached."""
-    adapted = nnx.eval_shape(lambda: peft.attach(nnx.clone(model), config.peft, jax.random.key(0)))
+    adapted = nnx.eval_shape(lambda base: peft.attach(base, config.peft, jax.random.key(0)), model)
     return peft.label(peft.flatten(adapted)[1], config.peft.method, model.head, new)
 
 
@@ -101,7 +101,9 @@ def build(config: Config, classes: Sequence[str], *, seed: int, new: Sequence[st
 
 
 def _check_length(config: Config, model: Any, folder: Path) -> None:
-    longest = model.config.max_tokens
-    if config.data.max_length > longest:
-        asked = config.data.max_length
-        raise InputError(f"data.max_length is {asked}, but {folder} has positions for {longest} tokens")
+    asked, virtual, longest = config.data.max_length, peft.virtual_tokens(config.peft), model.config.max_tokens
+    if asked + virtual > longest:
+        beside = f" beside {virtual} virtual ones" if virtual else ""
+        raise InputError(
+            f"data.max_length is {asked}, but {folder} has positions for {longest - virtual} tokens{beside}"
+        )

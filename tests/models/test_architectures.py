@@ -162,7 +162,8 @@ def test_the_last_token_is_neither_masked_nor_padding():
 
 def test_roberta_counts_real_tokens_from_behind_the_padding_token():
     config = shell("roberta").config
-    assert config.positions(np.array([[1, 1, 1, 0], [0, 1, 0, 1]])).tolist() == [[2, 3, 4, 1], [1, 2, 1, 3]]
+    assert config.positions(np.array([[1, 1, 1, 0], [0, 1, 0, 1]]), 0).tolist() == [[2, 3, 4, 1], [1, 2, 1, 3]]
+    assert config.positions(np.array([[1, 1, 1, 0]]), 5).tolist() == [[7, 8, 9, 1]]
     assert config.max_tokens == 34
 
 

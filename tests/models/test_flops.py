@@ -62,6 +62,9 @@ def test_formula_agrees_with_the_unrolled_program(method, layers):
         ("mobilebert", "sequence_classification", "full", {"hidden_size": 1024, "intra_bottleneck_size": 512}),
         ("llama", "sequence_classification", "lora", LLAMA),
         ("llama", "token_classification", "full", LLAMA),
+        ("bert", "token_classification", "prompt", {}),
+        ("bert", "sequence_classification", "p_tuning", {}),
+        ("llama", "sequence_classification", "prefix", LLAMA),
     ],
 )
 def test_formula_agrees_for_other_architectures_and_heads(model_type, task, method, sizes):

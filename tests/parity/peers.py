@@ -125,8 +125,10 @@ def random_adapters(model: torch.nn.Module) -> None:
                 parameter.add_(torch.randn(parameter.shape, generator=generator) * 0.2)
 
 
-def our_system(folder: Path, method: str, task: str = SEQUENCE, **model_settings) -> System:
-    """The same model here."""
+def our_system(
+    folder: Path, method: str, task: str = SEQUENCE, *, peft: dict | None = None, **model_settings
+) -> System:
+    """The same model here; `peft` holds settings of config.peft, the method's in a dict of their own."""
     config = Config()
     config.task = task
     config.model.ref = str(folder)
@@ -134,6 +136,11 @@ def our_system(folder: Path, method: str, task: str = SEQUENCE, **model_settings
     config.peft.method = method
     for name, value in model_settings.items():
         setattr(config.model, name, value)
+    for name, value in (peft or {}).items():
+        if isinstance(value, dict):
+            vars(getattr(config.peft, name)).update(value)
+        else:
+            setattr(config.peft, name, value)
     return build(config, LABELS, seed=1)
 
 
