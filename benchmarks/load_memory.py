@@ -32,12 +32,11 @@ import safetensors.numpy
 
 from jaxpeft import runtime
 from jaxpeft.config import Config
-from jaxpeft.models import MODELS
 from jaxpeft.models.pretrained import Checkpoint, load, match, read_config
 from jaxpeft.training import system
 
 LLAMA_2_7B = {
-    "model_type": "llama" if "llama" in MODELS else "bert",  # BERT's blocks of these sizes until Llama is there
+    "model_type": "llama",
     "vocab_size": 32000,
     "hidden_size": 4096,
     "intermediate_size": 11008,
@@ -45,7 +44,7 @@ LLAMA_2_7B = {
     "num_key_value_heads": 32,
     "max_position_embeddings": 4096,
     "rms_norm_eps": 1e-5,
-    "hidden_act": "silu" if "llama" in MODELS else "gelu",
+    "hidden_act": "silu",
 }
 BERT_1GB = {
     "model_type": "bert",

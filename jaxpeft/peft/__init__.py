@@ -9,6 +9,7 @@ model = unflatten(graphdef, {**trainable, **frozen})
 
 from jaxpeft.peft.inject import METHODS, attach, targets, virtual_tokens
 from jaxpeft.peft.partition import ADAPTER, FROZEN, HEAD, Tree, base_path, count, flatten, label, split, unflatten
+from jaxpeft.peft.switch import detach, switch
 
 __all__ = [
     "ADAPTER",
@@ -19,9 +20,11 @@ __all__ = [
     "attach",
     "base_path",
     "count",
+    "detach",
     "flatten",
     "label",
     "split",
+    "switch",
     "targets",
     "unflatten",
     "virtual_tokens",

@@ -56,7 +56,7 @@ def attach(model: Any, config: PeftConfig, key: jax.Array) -> Any:
         return model
     settings = _settings(config, model.model_type)
     for path, name in targets(model, config).items():
-        parent, attribute = _parent(model, path)
+        parent, attribute = parent_of(model, path)
         own_key = jax.random.fold_in(key, zlib.crc32(path.encode()))
         setattr(parent, attribute, method.wrap(getattr(parent, attribute), name, settings, own_key))
     return model
@@ -120,7 +120,8 @@ def _settings(config: PeftConfig, model_type: str) -> Any:
     return settings
 
 
-def _parent(model: Any, path: str) -> tuple[Any, str]:
+def parent_of(model: Any, path: str) -> tuple[Any, str]:
+    """The module that holds what a dotted path names, and the attribute there."""
     *parents, attribute = path.split(".")
     for name in parents:
         model = getattr(model, name)
