@@ -37,6 +37,23 @@ if not (importlib.util.find_spec("torch") and importlib.util.find_spec("peft")):
     collect_ignore_glob = ["parity/*"]
 
 
+def pytest_addoption(parser):
+    parser.addoption(
+        "--parity", choices=["pairwise", "full"], default="pairwise", help="how much of the matrix beside torch to run"
+    )
+
+
+def pytest_configure(config):
+    config.addinivalue_line("markers", "full_parity: a cell of the matrix that only --parity=full runs")
+
+
+def pytest_collection_modifyitems(config, items):
+    if config.getoption("--parity") != "full":
+        left_out = [item for item in items if item.get_closest_marker("full_parity")]
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if item not in left_out]
+
+
 @pytest.fixture(scope="session")
 def base(tmp_path_factory):
     """The folder of a tiny random BERT."""

@@ -1,10 +1,12 @@
 """torch, transformers and peft beside ours: the same tensors on both sides."""
 
+import itertools
 from pathlib import Path
 
 import jax.numpy as jnp
 import numpy as np
 import peft as hf_peft
+import pytest
 import torch
 import transformers
 
@@ -211,3 +213,18 @@ def torch_inputs(batch):
     """A batch under transformers' names."""
     names = {"ids": "input_ids", "mask": "attention_mask", "segments": "token_type_ids"}
     return {names[name]: torch.tensor(np.ascontiguousarray(batch[name])) for name in names if name in batch}
+
+
+def pairwise(*axes) -> list:
+    """Every cell of a matrix as parameters of a test.
+
+    In a usual run each cell of all but the last axis has one value of the last, in turns; with `--parity=full` all.
+    """
+    *others, last = axes
+    cells = []
+    for cell in itertools.product(*others):
+        shift = sum(axis.index(value) for axis, value in zip(map(list, others), cell, strict=True))
+        for place, value in enumerate(last):
+            usual = place == shift % len(last)
+            cells.append(pytest.param(*cell, value, marks=() if usual else pytest.mark.full_parity))
+    return cells

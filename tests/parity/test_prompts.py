@@ -25,11 +25,9 @@ CONFIGS = {
 }
 WITHOUT_PREFIX = ("distilbert", "mobilebert")
 CELLS = [
-    (model_type, task, method)
-    for model_type in peers.ARCHITECTURES
-    for task in (peers.SEQUENCE, peers.TOKEN)
-    for method in CONFIGS
-    if not (method == "prefix" and model_type in WITHOUT_PREFIX)
+    cell
+    for cell in peers.pairwise(peers.ARCHITECTURES, CONFIGS, (peers.SEQUENCE, peers.TOKEN))
+    if not (cell.values[0] in WITHOUT_PREFIX and cell.values[1] == "prefix")
 ]
 LAYERS = {"first": 0, "second": 2, "third": 4}  # P-tuning's, by their place in PEFT's Sequential
 
@@ -102,8 +100,8 @@ def folder_of(tmp_path_factory):
     return folder_of
 
 
-@pytest.mark.parametrize(("model_type", "task", "method"), CELLS)
-def test_loss_and_gradients_of_every_trained_leaf(folder_of, model_type, task, method):
+@pytest.mark.parametrize(("model_type", "method", "task"), CELLS)
+def test_loss_and_gradients_of_every_trained_leaf(folder_of, model_type, method, task):
     folder = folder_of(model_type, task)
     system = our_system(folder, method, task)
     # Behind virtual tokens PEFT's Llama reads the last place, padding or not: padded on the left it is a word.
