@@ -27,7 +27,7 @@ def counted_and_formula(
     settings.lora.dropout = 0.0
     model = nnx.eval_shape(lambda: peft.attach(architecture.heads[task](config), settings, jax.random.key(0)))
     graphdef, leaves = peft.flatten(model)
-    labels = peft.label(leaves, method, model.head, ())
+    labels = peft.label(leaves, settings, model.head, ())
     trainable, frozen = peft.split(leaves, labels)
     rows = (BATCH,) if model.pools else (BATCH, LENGTH)
     batch = {
