@@ -137,13 +137,15 @@ def check(names: Iterable[str], depth: int, config: LoraConfig) -> None:
     modules = [one for name in names for one, layer in _modules(name, depth) if _is_chosen(layer, config)]
     if not modules:
         raise InputError("peft.lora.layers_to_transform leaves nothing to adapt: no target stands in a layer")
-    for field in ("rank_pattern", "alpha_pattern"):
-        for pattern in patterns.parse(getattr(config, field)):
-            if not any(patterns.matches(pattern, one) for one in modules):
-                raise InputError(
-                    f"peft.lora.{field}: {pattern!r} matches no adapted module; those are {', '.join(modules[:24])}"
-                    + (f" and {len(modules) - 24} more" if len(modules) > 24 else "")
-                )
+    unmatched = [
+        f"peft.lora.{field}: {pattern!r} matches no adapted module"
+        for field in ("rank_pattern", "alpha_pattern")
+        for pattern in patterns.parse(getattr(config, field))
+        if not any(patterns.matches(pattern, one) for one in modules)
+    ]
+    if unmatched:
+        more = f" and {len(modules) - 24} more" if len(modules) > 24 else ""
+        raise InputError(*unmatched[:-1], f"{unmatched[-1]}; those are {', '.join(modules[:24])}{more}")
 
 
 def wrap(base: Any, name: str, config: LoraConfig, key: jax.Array) -> nnx.Module:
