@@ -1,5 +1,6 @@
 """Flags whose every mistake ends in one message and exit code 2, never a traceback."""
 
+import ast
 import difflib
 import re
 import sys
@@ -13,6 +14,7 @@ from jaxpeft.config import Config, leaves, set_leaf
 from jaxpeft.errors import InputError
 
 NONE = re.compile(r"--?config\.([\w.]+)=None")  # absl's parsers of numbers know no None; validation knows who may be
+PATTERNS = re.compile(r"(--?config\.[\w.]+_pattern)=(.*)", re.DOTALL)
 
 
 def parse(argv: Sequence[str]) -> list[str]:
@@ -21,7 +23,7 @@ def parse(argv: Sequence[str]) -> list[str]:
     try:
         _check_config_file(argv)
         cleared = [found[1] for argument in argv if (found := NONE.fullmatch(argument))]
-        rest = flags.FLAGS([argument for argument in argv if not NONE.fullmatch(argument)])
+        rest = flags.FLAGS([_quoted(argument) for argument in argv if not NONE.fullmatch(argument)])
         for name in cleared:
             set_leaf(flags.FLAGS.config, name, None)
         return rest
@@ -32,6 +34,18 @@ def parse(argv: Sequence[str]) -> list[str]:
     except (KeyError, AttributeError, TypeError, ValueError) as error:
         # ml_collections lets these out for an override of no field, or of the wrong type.
         report_and_exit(InputError(f"a --config override does not fit: {_first_line(error)}"))
+
+
+def _quoted(argument: str) -> str:
+    """`a=1,b=2` for a tuple of patterns as one string: ml_collections would take it for broken Python."""
+    found = PATTERNS.fullmatch(argument)
+    if found is None:
+        return argument
+    try:
+        ast.literal_eval(found[2])
+    except (ValueError, SyntaxError):
+        return f"{found[1]}={found[2]!r}"
+    return argument
 
 
 def report_and_exit(error: InputError) -> NoReturn:

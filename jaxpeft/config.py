@@ -10,6 +10,7 @@ import dataclasses
 import functools
 import json
 import os
+import re
 from collections.abc import Mapping
 from typing import Any, Optional
 
@@ -36,6 +37,13 @@ class LoraConfig:
     alpha: float = 8.0
     dropout: float = 0.1
     rslora: bool = False  # s = alpha / sqrt(rank) (Kalajdzievski 2023) in place of alpha / rank
+    dora: bool = False  # a learned magnitude for each output (Liu et al. 2024)
+    plus_ratio: float = 1.0  # learning rate of every B over that of A (LoRA+, Hayou et al. 2024)
+    bias: str = "none"  # which biases train too: none | all | lora_only (those of adapted layers)
+    layers_to_transform: tuple[int, ...] = ()  # numbers of the layers that are adapted, from 0; () = all
+    # PATTERN=VALUE: a regular expression for a module's name or its end after a dot; the first that matches counts
+    rank_pattern: tuple[str, ...] = ()
+    alpha_pattern: tuple[str, ...] = ()
 
 
 @dataclasses.dataclass
@@ -72,7 +80,7 @@ class PrefixConfig:
 class PeftConfig:
     """Which parameters train. `method` picks the block that applies."""
 
-    method: str = "lora"  # lora | ia3 | prompt | p_tuning | prefix | full | head
+    method: str = "lora"  # lora | ia3 | prompt | p_tuning | prefix | bitfit | full | head
     target_modules: tuple[str, ...] = ()  # names or dotted suffixes; () = the default of method and model type
     target_regex: Optional[str] = None  # a full-match pattern over module names, in place of target_modules
     lora: LoraConfig = dataclasses.field(default_factory=LoraConfig)
@@ -189,11 +197,18 @@ def settle(config: Config) -> Config:
     for name in ("peft.target_modules", "peft.ia3.feedforward_modules"):
         parts = (part.strip() for entry in values[name] for part in entry.split(","))
         set_leaf(config, name, tuple(part for part in parts if part))
+    for name in ("peft.lora.rank_pattern", "peft.lora.alpha_pattern"):
+        set_leaf(config, name, tuple(part for entry in values[name] for part in _divided(entry)))
     for name in ("model.ref", "data.path", "data.cache_dir"):
         path = os.path.expanduser(values[name] or "")
         if os.path.exists(path):  # else a package, a hub id, nothing, or an error later
             set_leaf(config, name, os.path.abspath(path))
     return config
+
+
+def _divided(entries: str) -> list[str]:
+    r"""`a=1,b=2` as two entries. Only a comma after a value divides: a pattern may hold others, as in \d{1,2}."""
+    return [part.strip() for part in re.sub(r"(=\s*[-+.\w]+)\s*,", "\\1\n", entries).split("\n") if part.strip()]
 
 
 def set_leaf(config: Config, name: str, value: Any) -> None:

@@ -10,7 +10,7 @@ from jaxpeft.config import Config, leaves
 from jaxpeft.data.readers import READERS
 from jaxpeft.data.synthetic import GENERATORS
 from jaxpeft.errors import InputError
-from jaxpeft.peft import METHODS
+from jaxpeft.peft import METHODS, patterns
 from jaxpeft.tasks.metrics import METRIC_NAMES
 
 CHOICES: dict[str, tuple[str, ...]] = {
@@ -19,6 +19,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "model.dtype": ("float32", "bfloat16"),
     "model.lowercase": ("auto", "yes", "no"),
     "peft.method": tuple(METHODS),
+    "peft.lora.bias": ("none", "all", "lora_only"),
     "peft.prompt.init": ("vocabulary", "noise"),
     "data.format": tuple(READERS),
     "data.protocol": ("fixed",),
@@ -31,6 +32,7 @@ POSITIVE = (
     "model.unroll",
     "peft.lora.rank",
     "peft.lora.alpha",
+    "peft.lora.plus_ratio",
     "peft.prompt.tokens",
     "peft.p_tuning.tokens",
     "peft.p_tuning.hidden_size",
@@ -53,6 +55,7 @@ POSITIVE = (
 )
 RANGES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "peft.lora.dropout": (lambda value: 0 <= value < 1, "a probability below 1"),
+    "peft.lora.layers_to_transform": (lambda layers: all(layer >= 0 for layer in layers), "numbers of layers, from 0"),
     "train.warmup_ratio": (lambda value: 0 <= value <= 1, "a share from 0 to 1"),
     "train.weight_decay": (lambda value: value >= 0, "0 or more"),
     **{name: (lambda value: 0 <= value < 2**32, "from 0 to 2^32 - 1") for name in ("seed", "seeds.data")},
@@ -121,6 +124,10 @@ def _combination_problems(config: Config) -> Iterator[str]:
             re.compile(peft.target_regex)
         except re.error as error:
             yield f"config.peft.target_regex {peft.target_regex!r} is no regular expression: {error}"
+        if peft.method == "lora" and peft.lora.layers_to_transform:
+            yield "config.peft.target_regex and config.peft.lora.layers_to_transform are both set: name targets instead"
+    yield from patterns.problems("peft.lora.rank_pattern", peft.lora.rank_pattern, whole=True)
+    yield from patterns.problems("peft.lora.alpha_pattern", peft.lora.alpha_pattern, whole=False)
     if data.path is None and data.format != "synthetic":
         yield f"config.data.path is not set, and data.format {data.format!r} reads one"
     if len(data.labels) == 1:

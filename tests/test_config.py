@@ -8,6 +8,8 @@ import types
 import typing
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from jaxpeft.config import Config, from_dict, leaves, set_leaf, settle, to_json
 from jaxpeft.errors import InputError
@@ -77,6 +79,43 @@ def test_lists_of_modules_can_be_written_in_two_ways(text, entries):
     assert [found[field] for field in fields] == [entries, entries]
 
 
+@pytest.mark.parametrize(
+    ("text", "entries"),
+    [
+        ("('query=4','value=8')", ["query=4", "value=8"]),
+        ("query=4,value=8", ["query=4", "value=8"]),
+        (r"layer\.\d{1,2}\..*=4, (?=v).*=8", [r"layer\.\d{1,2}\..*=4", "(?=v).*=8"]),
+        ("(query|key)=4,value=8", ["(query|key)=4", "value=8"]),
+        ("query", ["query"]),
+        ("()", []),
+    ],
+)
+def test_patterns_can_be_written_in_two_ways_and_hold_commas(text, entries):
+    found = parsed(SHIPPED[0], *(f"--config.peft.lora.{field}={text}" for field in ("rank_pattern", "alpha_pattern")))
+    assert found["peft.lora.rank_pattern"] == found["peft.lora.alpha_pattern"] == entries
+
+
+NAMES = st.from_regex(r"[a-z](\.|\\d\{[1-9],[1-9]\}|\(\?=[a-z]\)|[a-z0-9|]){0,12}", fullmatch=True)
+
+
+@given(st.lists(st.tuples(NAMES, st.one_of(st.integers(1, 999), st.floats(1e-9, 1e9))), min_size=1, max_size=4))
+def test_joined_patterns_come_apart_again(pairs):
+    entries = tuple(f"{name}={value}" for name, value in pairs)
+    config = Config()
+    for joined in (",".join(entries), " , ".join(entries)):
+        config.peft.lora.rank_pattern = (joined,)
+        assert settle(config).peft.lora.rank_pattern == entries
+        assert settle(config).peft.lora.rank_pattern == entries
+
+
+def test_numbers_of_layers_on_a_command_line():
+    for text, layers in (("(0, 2)", [0, 2]), ("0,2", [0, 2]), ("3", [3]), ("()", [])):
+        assert (
+            parsed(SHIPPED[0], f"--config.peft.lora.layers_to_transform={text}")["peft.lora.layers_to_transform"]
+            == layers
+        )
+
+
 def test_an_optional_field_can_be_cleared_and_no_other():
     assert parsed(SHIPPED[0], "--config.train.clip=None")["train.clip"] is None
     config = Config()
@@ -136,7 +175,7 @@ def changed(**changes):
         ({"peft__target_modules": ["query"]}, "config.peft.target_modules is ['query'], expected tuple[str, ...]"),
         ({"peft__lora": None}, "config.peft.lora must be a LoraConfig, not NoneType"),
         ({"task": "poetry"}, "config.task is 'poetry', expected one of sequence_classification"),
-        ({"peft__method": "lorra"}, "config.peft.method is 'lorra', expected one of lora, ia3, full, head"),
+        ({"peft__method": "lorra"}, "config.peft.method is 'lorra', expected one of lora, ia3, bitfit, full, head"),
         ({"train__batch_size": 0}, "config.train.batch_size is 0, expected more than 0"),
         ({"train__learning_rate": float("nan")}, "config.train.learning_rate is nan, expected more than 0"),
         ({"train__learning_rate": float("inf")}, "config.train.learning_rate is inf, expected more than 0"),
@@ -148,6 +187,18 @@ def changed(**changes):
         ({"data__max_length": 4}, "config.data.max_length is 4, expected at least 8"),
         ({"peft__target_regex": "(", "peft__method": "ia3"}, "is no regular expression"),
         ({"peft__target_regex": "x", "peft__target_modules": ("y",)}, "are both set: set one"),
+        ({"peft__target_regex": "x", "peft__lora__layers_to_transform": (0,)}, "are both set: name targets instead"),
+        ({"peft__lora__layers_to_transform": (0, -1)}, "is (0, -1), expected numbers of layers, from 0"),
+        ({"peft__lora__bias": "some"}, "config.peft.lora.bias is 'some', expected one of none, all, lora_only"),
+        ({"peft__lora__plus_ratio": 0.0}, "config.peft.lora.plus_ratio is 0.0, expected more than 0"),
+        ({"peft__lora__rank_pattern": ("query",)}, "config.peft.lora.rank_pattern holds 'query', expected PATTERN="),
+        ({"peft__lora__rank_pattern": ("=4",)}, "holds '=4', expected PATTERN=a whole number above 0"),
+        ({"peft__lora__rank_pattern": ("q=4.5",)}, "'q=4.5' gives '4.5', expected a whole number above 0"),
+        ({"peft__lora__rank_pattern": ("q=0",)}, "'q=0' gives '0', expected a whole number above 0"),
+        ({"peft__lora__alpha_pattern": ("q=nan",)}, "'q=nan' gives 'nan', expected a number above 0"),
+        ({"peft__lora__alpha_pattern": ("q=",)}, "'q=' gives '', expected a number above 0"),
+        ({"peft__lora__alpha_pattern": ("(=4",)}, "config.peft.lora.alpha_pattern: '(' is no regular expression"),
+        ({"peft__lora__alpha_pattern": ("q=4", "q=5")}, "config.peft.lora.alpha_pattern has 'q' twice"),
     ],
 )
 def test_what_is_wrong_is_named_with_what_was_expected(changes, message):
@@ -161,6 +212,12 @@ def test_several_problems_come_in_one_message():
         validate(changed(task="poetry", train__epochs=-1, data__buckets=0, data__format="csv"))
     assert len(raised.value.problems) == 4
     assert str(raised.value).startswith("4 problems:\n  - config.task")
+
+
+def test_every_pattern_that_is_wrong_is_named():
+    with pytest.raises(InputError) as raised:
+        validate(changed(peft__lora__rank_pattern=("a", "b=x", "c=4"), peft__lora__alpha_pattern=("(=1", "d=2", "d=3")))
+    assert len(raised.value.problems) == 4
 
 
 def test_an_attribute_that_is_no_field_is_refused():

@@ -1,7 +1,8 @@
 """Floating-point operations of a training step by formula: what the matrices need, whatever the compiler does.
 
 A matrix takes 2 a weight and row forward, 2 for the gradient of its input, and 2 more for its own gradient if
-it trains. XLA's own count of a compiled step sees the body of a scan once, so it cannot serve here.
+it trains. XLA's own count of a compiled step sees the body of a scan once, so it cannot serve here. Left out is
+the second product with a target's kernel that DoRA takes where it drops.
 """
 
 from collections.abc import Mapping

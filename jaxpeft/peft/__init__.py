@@ -2,7 +2,7 @@
 
 model = attach(model, config, key)             # adapters in place, equal to the base at step 0
 graphdef, leaves = flatten(model)
-labels = label(leaves, config.method, head=model.head, new=())
+labels = label(leaves, config, head=model.head, new=())
 trainable, frozen = split(leaves, labels)
 model = unflatten(graphdef, {**trainable, **frozen})
 """

@@ -14,7 +14,6 @@ from flax import nnx
 
 from jaxpeft.config import Ia3Config
 
-TRAINED = ("ia3",)
 DEFAULT_TARGETS = {  # PEFT's where it has one, else those of the paper (Taylor et al. 2024)
     "bert": ("key", "value", "output.dense"),
     "distilbert": ("k_lin", "v_lin", "lin1", "lin2"),
@@ -44,6 +43,11 @@ class Ia3Linear(nnx.Module):
         """`seeds` is unused: IA3 has no dropout."""
         scale = self.ia3[...].astype(x.dtype)
         return self.base(x * scale) if self.scales_input else self.base(x) * scale
+
+
+def trains(path: str, config: Ia3Config) -> bool:
+    """Whether the leaf trains."""
+    return path.endswith(".ia3")
 
 
 def wrap(base: nnx.Module, name: str, config: Ia3Config, key: jax.Array) -> nnx.Module:

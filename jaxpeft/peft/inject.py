@@ -15,30 +15,30 @@ from flax import nnx
 
 from jaxpeft.config import PeftConfig
 from jaxpeft.errors import InputError
-from jaxpeft.peft import ia3, lora, prompt
+from jaxpeft.peft import bitfit, ia3, lora, prompt
 
 BASE = "base"  # the attribute under which an adapted layer holds the frozen one
-VIRTUAL = "virtual."  # what the paths of virtual tokens begin with
 
 
 @dataclasses.dataclass(frozen=True)
 class Method:
-    """What a method adds, and whether the base itself trains."""
+    """What a method adds and what it trains, outside the head."""
 
-    trained: tuple[str, ...] = ()  # names of the leaves that it adds
+    trains: Callable[[str, Any], bool] | None = None  # (path of a leaf, the method's block) -> whether it trains
     default_targets: Mapping[str, tuple[str, ...]] = dataclasses.field(default_factory=dict)
     wrap: Callable[[nnx.Module, str, Any, jax.Array], nnx.Module] | None = None
-    trains_base: bool = False
+    check: Callable[[Iterable[str], int, Any], None] | None = None  # the modules to wrap, layers, the method's block
     virtual: Callable[[Any, Any, jax.Array], nnx.Module] | None = None  # its tokens, of model, settings and key
 
 
 METHODS: Mapping[str, Method] = {
-    "lora": Method(lora.TRAINED, lora.DEFAULT_TARGETS, lora.wrap),
-    "ia3": Method(ia3.TRAINED, ia3.DEFAULT_TARGETS, ia3.wrap),
-    "prompt": Method(virtual=prompt.Prompt),
-    "p_tuning": Method(virtual=prompt.PTuning),
-    "prefix": Method(virtual=prompt.Prefix),
-    "full": Method(trains_base=True),
+    "lora": Method(lora.trains, lora.DEFAULT_TARGETS, lora.wrap, lora.check),
+    "ia3": Method(ia3.trains, ia3.DEFAULT_TARGETS, ia3.wrap),
+    "prompt": Method(prompt.trains, virtual=prompt.Prompt),
+    "p_tuning": Method(prompt.trains, virtual=prompt.PTuning),
+    "prefix": Method(prompt.trains, virtual=prompt.Prefix),
+    "bitfit": Method(bitfit.trains),
+    "full": Method(lambda path, settings: True),
     "head": Method(),
 }
 
@@ -47,7 +47,7 @@ def attach(model: Any, config: PeftConfig, key: jax.Array) -> Any:
     """Puts the adapters of `config.method` into the model, in place, and returns it.
 
     Each adapter draws from `key` and its own path, so the values do not depend on which others there are.
-    Raises InputError when a target matches nothing.
+    Raises InputError when a target matches nothing, or the method's block does not fit the model.
     """
     method = METHODS[config.method]
     if method.virtual is not None:
@@ -55,7 +55,10 @@ def attach(model: Any, config: PeftConfig, key: jax.Array) -> Any:
     if method.wrap is None:
         return model
     settings = _settings(config, model.model_type)
-    for path, name in targets(model, config).items():
+    found = targets(model, config)
+    if method.check is not None:
+        method.check(found.values(), model.config.num_hidden_layers, settings)
+    for path, name in found.items():
         parent, attribute = parent_of(model, path)
         own_key = jax.random.fold_in(key, zlib.crc32(path.encode()))
         setattr(parent, attribute, method.wrap(getattr(parent, attribute), name, settings, own_key))
@@ -114,7 +117,7 @@ def _short_names(names: Iterable[str]) -> set[str]:
 
 
 def _settings(config: PeftConfig, model_type: str) -> Any:
-    settings = getattr(config, config.method)
+    settings: Any = getattr(config, config.method, None)  # some have nothing to set
     if config.method == "ia3" and not settings.feedforward_modules and not config.target_modules:
         return dataclasses.replace(settings, feedforward_modules=ia3.DEFAULT_FEEDFORWARD[model_type])
     return settings

@@ -24,6 +24,11 @@ from jaxpeft.models.layers import Linear
 from jaxpeft.models.virtual import VirtualTokens
 
 
+def trains(path: str, settings: Any) -> bool:
+    """The virtual tokens, and what makes them."""
+    return path.startswith("virtual.")
+
+
 class Prompt(VirtualTokens):
     """n trained embeddings; they begin as those of random words (`init` vocabulary) or as noise."""
 

@@ -82,7 +82,7 @@ class Loop:
         self.eval_every = settings.eval_every or self.steps_per_epoch
         self.learning_rate = schedule(settings, settings.learning_rate, self.total)
         labels = {path: label for path, label in system.labels.items() if label != FROZEN}
-        self.update = optimizer(settings, labels, self.total)
+        self.update = optimizer(settings, labels, self.total, plus_ratio=config.peft.lora.plus_ratio)
         step = train_step(
             system.graphdef, self.update, task.loss_sum, dropout_seed=seed_of(config, "dropout"), axis=placement.axis
         )

@@ -31,10 +31,13 @@ def schedule(config: TrainConfig, peak: float, steps: int) -> Schedule:
     return optax.join_schedules([optax.linear_schedule(0.0, peak, warmup), after], [warmup])
 
 
-def optimizer(config: TrainConfig, labels: Mapping[str, str], steps: int) -> optax.GradientTransformation:
+def optimizer(
+    config: TrainConfig, labels: Mapping[str, str], steps: int, *, plus_ratio: float = 1.0
+) -> optax.GradientTransformation:
     """The update rule for a flat trainable tree whose leaves carry `labels` (adapter or head).
 
-    Gradients are clipped by the global norm over both groups before anything else.
+    Gradients are clipped by the global norm over both groups before anything else. `plus_ratio` is LoRA+'s: the
+    learning rate of every B over that of the other adapter leaves (Hayou et al. 2024).
     """
     decays = {path: path.rsplit(".", 1)[-1] in DECAYED_ROLES for path in labels}
     head_peak = config.learning_rate if config.head_learning_rate is None else config.head_learning_rate
@@ -42,11 +45,13 @@ def optimizer(config: TrainConfig, labels: Mapping[str, str], steps: int) -> opt
     def scale(peak: float) -> optax.GradientTransformation:
         return optax.scale_by_learning_rate(schedule(config, peak, steps))
 
+    is_b = {path: path.endswith(".lora_b") for path in labels}
     is_head = {path: name == HEAD for path, name in labels.items()}
     return optax.chain(
         optax.identity() if config.clip is None else optax.clip_by_global_norm(config.clip),
         optax.scale_by_adam(mu_dtype=jnp.float32),
         optax.add_decayed_weights(config.weight_decay, mask=decays),
+        optax.masked(optax.scale(plus_ratio), is_b),
         optax.masked(scale(head_peak), is_head),
         optax.masked(scale(config.learning_rate), {path: not head for path, head in is_head.items()}),
     )

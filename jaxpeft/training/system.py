@@ -33,7 +33,8 @@ class System:
 
     def count(self) -> dict[str, int]:
         """`peft_params`, `head_params`, `trainable_params` (their sum) and `total_params`."""
-        counts = peft.count({**self.trainable, **self.frozen}, self.labels)
+        model = peft.unflatten(self.graphdef, {**self.trainable, **self.frozen})
+        counts = peft.count(model, self.labels)
         trainable = counts[peft.ADAPTER] + counts[peft.HEAD]
         return {
             "peft_params": counts[peft.ADAPTER],
@@ -55,8 +56,8 @@ def abstract(config: Config, hf_config: dict[str, Any], classes: int) -> Any:
 
 def partition(config: Config, model: Any, new: Sequence[str]) -> dict[str, str]:
     """The label of every leaf of the abstract model once the method is attached."""
-    adapted = nnx.eval_shape(lambda base: peft.attach(base, config.peft, jax.random.key(0)), model)
-    return peft.label(peft.flatten(adapted)[1], config.peft.method, model.head, new)
+    adapted = nnx.eval_shape(lambda bare: peft.attach(bare, config.peft, jax.random.key(0)), model)
+    return peft.label(peft.flatten(adapted)[1], config.peft, model.head, new)
 
 
 def build(config: Config, classes: Sequence[str], *, seed: int, new: Sequence[str] | None = None) -> System:

@@ -6,7 +6,7 @@ import pytest
 from flax import nnx
 
 from jaxpeft import peft
-from jaxpeft.config import PeftConfig
+from jaxpeft.config import LoraConfig, PeftConfig
 from jaxpeft.models import MODELS
 from jaxpeft.models.flops import step_flops
 from jaxpeft.tasks.sequence_classification import loss_sum
@@ -17,17 +17,17 @@ LLAMA = {"hidden_size": 512, "intermediate_size": 1408, "num_attention_heads": 8
 
 
 def counted_and_formula(
-    method: str, layers: int, model_type: str = "bert", task: str = "sequence_classification", **sizes
+    method: str, layers: int, model_type: str = "bert", task: str = "sequence_classification", *, lora=None, **sizes
 ) -> tuple[float, int]:
     architecture, rates = MODELS[model_type], {"attention_dropout": 0.0, **RATES_OFF}
     config = architecture.config.from_hf(
         {"vocab_size": 50, "num_hidden_layers": layers, "n_layers": layers, **rates, **sizes}, unroll=layers
     )
-    settings = PeftConfig(method=method)
+    settings = PeftConfig(method=method, lora=lora or LoraConfig())
     settings.lora.dropout = 0.0
     model = nnx.eval_shape(lambda: peft.attach(architecture.heads[task](config), settings, jax.random.key(0)))
     graphdef, leaves = peft.flatten(model)
-    labels = peft.label(leaves, method, model.head, ())
+    labels = peft.label(leaves, settings, model.head, ())
     trainable, frozen = peft.split(leaves, labels)
     rows = (BATCH,) if model.pools else (BATCH, LENGTH)
     batch = {
@@ -69,6 +69,12 @@ def test_formula_agrees_with_the_unrolled_program(method, layers):
 )
 def test_formula_agrees_for_other_architectures_and_heads(model_type, task, method, sizes):
     counted, formula = counted_and_formula(method, 2, model_type, task, **sizes)
+    assert formula == pytest.approx(counted, rel=0.03)
+
+
+@pytest.mark.parametrize("settings", [{"dora": True}, {"rank_pattern": ("layer.1.attention.self.query=4",)}], ids=str)
+def test_formula_agrees_for_relatives_of_lora(settings):
+    counted, formula = counted_and_formula("lora", 2, lora=LoraConfig(**settings))
     assert formula == pytest.approx(counted, rel=0.03)
 
 

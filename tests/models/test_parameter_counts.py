@@ -74,10 +74,10 @@ def counted(expected, method, **peft_settings):
     lacks = (*model.head, *expected.lacks)
     new = [tensor.path for tensor in model.tensors() if tensor.path.split(".")[0] in lacks]
     labels = partition(config, model, new)
-    adapted = nnx.eval_shape(lambda: peft.attach(nnx.clone(model), config.peft, jax.random.key(0)))
+    adapted = nnx.eval_shape(lambda bare: peft.attach(bare, config.peft, jax.random.key(0)), model)
     leaves = peft.flatten(adapted)[1]
     classifier = sum(leaf.size for path, leaf in leaves.items() if path.startswith(("classifier.", "score.")))
-    return peft.count(leaves, labels), classifier
+    return peft.count(adapted, labels), classifier
 
 
 @pytest.mark.parametrize("name", SYSTEMS)

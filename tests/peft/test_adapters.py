@@ -5,13 +5,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxpeft.config import LoraConfig
+from jaxpeft.config import LoraConfig, PeftConfig
 from jaxpeft.errors import InputError
 from jaxpeft.models.dropout import example_seeds
 from jaxpeft.models.layers import Linear
-from jaxpeft.peft import flatten, label, split, targets, unflatten
+from jaxpeft.peft import flatten, label, lora, split, targets, unflatten
 from jaxpeft.peft.ia3 import Ia3Linear
-from jaxpeft.peft.lora import LoraLinear
 from jaxpeft.training import system
 from tests import tiny
 
@@ -108,7 +107,7 @@ def test_split_and_flatten_have_inverses(base):
 
 def test_what_no_checkpoint_filled_is_head_even_below_an_adapter():
     paths = ["pooler.base.kernel", "pooler.lora_a", "layers.query.kernel", "classifier.bias"]
-    assert label(paths, "lora", ("classifier",), ("pooler.kernel",)) == {
+    assert label(paths, PeftConfig(method="lora"), ("classifier",), ("pooler.kernel",)) == {
         "pooler.base.kernel": "head",
         "pooler.lora_a": "adapter",
         "layers.query.kernel": "frozen",
@@ -132,7 +131,7 @@ X = np.random.default_rng(1).normal(size=(2, 3, 5)).astype(np.float32)
 @pytest.mark.parametrize(("rslora", "scale"), [(False, 6 / 9), (True, 6 / 3)])
 def test_lora_adds_the_scaled_product(rslora, scale):
     base = small_linear()
-    adapted = LoraLinear(base, LoraConfig(rank=9, alpha=6.0, rslora=rslora), jax.random.key(0))
+    adapted = lora.wrap(base, "query", LoraConfig(rank=9, alpha=6.0, rslora=rslora), jax.random.key(0))
     adapted.lora_b[...] = jnp.asarray(np.random.default_rng(2).normal(size=(9, 4)), jnp.float32)
     update = np.asarray(adapted.lora_a[...]) @ np.asarray(adapted.lora_b[...])
     np.testing.assert_allclose(adapted(X), base(X) + scale * (X @ update), atol=1e-5)
@@ -140,7 +139,7 @@ def test_lora_adds_the_scaled_product(rslora, scale):
 
 def test_lora_drops_the_input_of_the_update_alone():
     base = small_linear()
-    adapted = LoraLinear(base, LoraConfig(dropout=0.5), jax.random.key(0))
+    adapted = lora.wrap(base, "query", LoraConfig(dropout=0.5), jax.random.key(0))
     seeds = example_seeds(0, 0, np.arange(2))
     np.testing.assert_array_equal(adapted(X, seeds=seeds), base(X))  # B is zero
     adapted.lora_b[...] += 1.0

@@ -36,6 +36,7 @@ def test_without_warm_up_the_first_rate_is_the_peak():
 LEAVES = {
     "layers.query.lora_a": "adapter",
     "layers.query.lora_b": "adapter",
+    "layers.query.lora_magnitude": "adapter",
     "layers.key.ia3": "adapter",
     "layers.norm.scale": "adapter",
     "layers.output.bias": "adapter",
@@ -77,6 +78,18 @@ def test_the_head_has_its_own_rate():
 def test_without_its_own_rate_the_head_has_the_common_one():
     updates, _ = one_update(TrainConfig(learning_rate=0.1, **CONSTANT), {path: jnp.ones((3, 2)) for path in LEAVES})
     np.testing.assert_allclose(updates["classifier.bias"], -0.1, rtol=1e-4)
+
+
+def test_lora_plus_gives_every_b_its_own_rate_and_decay():
+    config = TrainConfig(learning_rate=0.1, head_learning_rate=0.5, weight_decay=0.01, clip=None, **CONSTANT)
+    trainable = {path: jnp.full((3, 2), 5.0) for path in LEAVES}
+    found = []
+    for ratio in (1.0, 16.0):
+        rule = optimizer(config, LEAVES, STEPS, plus_ratio=ratio)
+        found.append(rule.update({path: jnp.ones((3, 2)) for path in LEAVES}, rule.init(trainable), trainable)[0])
+    for path in LEAVES:
+        ratio = 16.0 if path == "layers.query.lora_b" else 1.0
+        np.testing.assert_allclose(found[1][path], ratio * found[0][path], rtol=1e-6, err_msg=path)
 
 
 def test_clipping_takes_the_norm_of_both_groups_before_anything_else():

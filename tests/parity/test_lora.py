@@ -1,0 +1,38 @@
+"""LoRA+ beside PEFT's."""
+
+import numpy as np
+import optax
+import torch
+from peft.optimizers import create_loraplus_optimizer
+
+from jaxpeft.config import TrainConfig
+from jaxpeft.peft import ADAPTER
+from jaxpeft.training.optimizer import optimizer
+
+from . import peers
+
+
+def test_steps_of_lora_plus(folder_of):
+    """On the same gradients, without the head: PEFT gives the ratio to its biases too, and the paper to B alone."""
+    folder = folder_of("bert", peers.SEQUENCE)
+    system, batch = peers.our_system(folder, "lora"), peers.batch_for(folder)
+    model = peers.with_peft(peers.torch_model(folder), "lora", r=8)
+    peers.random_adapters(model)
+    for name, parameter in model.named_parameters():
+        parameter.requires_grad_("lora_" in name)
+    parameters = peers.trained_parameters(model)
+    adapters = {path: leaf for path, leaf in system.trainable.items() if system.labels[path] == ADAPTER}
+    trainable = peers.read_torch(system, parameters, adapters)
+    rates = TrainConfig(learning_rate=1e-3, weight_decay=0.0, clip=None, schedule="constant", warmup_ratio=0.0)
+    rule = optimizer(rates, dict.fromkeys(trainable, ADAPTER), 3, plus_ratio=16.0)
+    state = rule.init(trainable)
+    theirs = create_loraplus_optimizer(model, torch.optim.AdamW, lr=1e-3, loraplus_lr_ratio=16.0)
+    for _ in range(3):
+        theirs.zero_grad()
+        peers.torch_loss(model, batch).backward()
+        gradients = peers.read_torch(system, {name: one.grad for name, one in parameters.items()}, adapters)
+        theirs.step()
+        updates, state = rule.update(gradients, state, trainable)
+        trainable = optax.apply_updates(trainable, updates)
+    for path, leaf in peers.read_torch(system, parameters, adapters).items():
+        np.testing.assert_allclose(trainable[path], leaf, atol=1e-6, rtol=0, err_msg=path)
