@@ -41,6 +41,7 @@ class MobileBertConfig(ArchitectureConfig):
     num_feedforward_networks: int = 4
     classifier_activation: bool = True  # a pooler with weights; released checkpoints say false
     classifier_dropout: float | None = None
+    pad_token_id: int = 0
 
     def problems(self, hf_config: Mapping[str, Any]) -> list[str]:
         """Variants of the block that no released checkpoint has."""
@@ -218,8 +219,9 @@ class MobileBertEncoder(Classifier):
         self.layers = Layer(config, stack=(config.num_hidden_layers,))
 
     def words(self, ids: jax.Array) -> jax.Array:
-        """Rows [B, T, E] of the table of words."""
-        return self.embeddings.word(ids)
+        """Rows [B, T, E] of the table of words. Padding's never trains, though the words beside it read it."""
+        words = self.embeddings.word(ids)
+        return jnp.where((ids == self.config.pad_token_id)[..., None], jax.lax.stop_gradient(words), words)
 
     def embed(
         self, words: jax.Array, mask: jax.Array, segments: jax.Array, first: int, *, seeds: jax.Array | None

@@ -22,6 +22,7 @@ class Expected:
     total: int
     lora: int
     ia3: int
+    prefix: int
     classifier: int
     other: int = 0
     lora_targets: tuple[str, ...] = ()
@@ -34,6 +35,7 @@ SYSTEMS = {
         total=13_874_762,
         lora=59_904,
         ia3=8_544,
+        prefix=24_960,
         classifier=626,
         other=97_656,
         lora_targets=QKV,
@@ -44,21 +46,31 @@ SYSTEMS = {
         total=24_582_914,
         lora=221_184,
         ia3=58_368,
+        prefix=245_760,
         classifier=1_026,
     ),
     "bio-distilbert-uncased": Expected(
-        {"model_type": "distilbert"}, total=66_955_010, lora=221_184, ia3=32_256, classifier=1_538, other=590_592
+        {"model_type": "distilbert"},
+        total=66_955_010,
+        lora=221_184,
+        ia3=32_256,
+        prefix=184_320,
+        classifier=1_538,
+        other=590_592,
     ),
     "distil-biobert": Expected(
-        {**CASED, "num_hidden_layers": 6}, total=65_784_578, lora=147_456, ia3=32_256, classifier=1_538
+        {**CASED, "num_hidden_layers": 6}, total=65_784_578, lora=147_456, ia3=32_256, prefix=92_160, classifier=1_538
     ),
-    "biobert-v1.1": Expected(CASED, total=108_311_810, lora=294_912, ia3=64_512, classifier=1_538),
-    "Llama-2-7b": Expected({"model_type": "llama"}, total=6_607_351_808, lora=4_194_304, ia3=614_400, classifier=8_192),
+    "biobert-v1.1": Expected(CASED, total=108_311_810, lora=294_912, ia3=64_512, prefix=184_320, classifier=1_538),
+    "Llama-2-7b": Expected(
+        {"model_type": "llama"}, total=6_607_351_808, lora=4_194_304, ia3=614_400, prefix=2_621_440, classifier=8_192
+    ),
     "roberta-base": Expected(  # no row of the paper: transformers and PEFT count so
         {"model_type": "roberta", "max_position_embeddings": 514, "type_vocab_size": 1},
         total=124_647_170,
         lora=294_912,
         ia3=64_512,
+        prefix=184_320,
         classifier=592_130,
     ),
 }
@@ -68,6 +80,7 @@ def counted(expected, method, **peft_settings):
     """Label -> parameters, and those of the classifier alone."""
     config = Config()
     config.peft.method = method
+    config.peft.prefix.tokens = 20 if expected.hf_config["model_type"] == "distilbert" else 10  # the paper's
     for name, value in peft_settings.items():
         setattr(config.peft, name, value)
     model = abstract(config, expected.hf_config, 2)
@@ -84,7 +97,12 @@ def counted(expected, method, **peft_settings):
 def test_counts_of_the_papers_systems(name):
     expected = SYSTEMS[name]
     head = expected.classifier + expected.other
-    for method, adapter in (("lora", expected.lora), ("ia3", expected.ia3), ("head", 0)):
+    for method, adapter in (
+        ("lora", expected.lora),
+        ("ia3", expected.ia3),
+        ("prefix", expected.prefix),
+        ("head", 0),
+    ):
         targets = expected.lora_targets if method == "lora" else ()
         counts, classifier = counted(expected, method, target_modules=targets)
         assert classifier == expected.classifier
