@@ -175,7 +175,10 @@ def changed(**changes):
         ({"peft__target_modules": ["query"]}, "config.peft.target_modules is ['query'], expected tuple[str, ...]"),
         ({"peft__lora": None}, "config.peft.lora must be a LoraConfig, not NoneType"),
         ({"task": "poetry"}, "config.task is 'poetry', expected one of sequence_classification"),
-        ({"peft__method": "lorra"}, "config.peft.method is 'lorra', expected one of lora, ia3, bitfit, full, head"),
+        (
+            {"peft__method": "lorra"},
+            "config.peft.method is 'lorra', expected one of lora, ia3, prompt, p_tuning, prefix, bitfit, full, head",
+        ),
         ({"train__batch_size": 0}, "config.train.batch_size is 0, expected more than 0"),
         ({"train__learning_rate": float("nan")}, "config.train.learning_rate is nan, expected more than 0"),
         ({"train__learning_rate": float("inf")}, "config.train.learning_rate is inf, expected more than 0"),

@@ -72,7 +72,10 @@ def test_several_bad_values_are_named_together(refused, config_file):
     message = refused(f"--config={config_file()}", "--config.train.epochs=0", "--config.peft.method=lorra")
     assert message.startswith("error: 2 problems:")
     assert "config.train.epochs is 0" in message
-    assert "config.peft.method is 'lorra', expected one of lora, ia3, full, head" in message
+    assert (
+        "config.peft.method is 'lorra', expected one of lora, ia3, prompt, p_tuning, prefix, bitfit, full, head"
+        in message
+    )
 
 
 def test_a_missing_config_is_named(refused, tmp_path):

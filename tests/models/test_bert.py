@@ -87,7 +87,7 @@ def test_the_scan_equals_a_loop_over_layers(base):
     @jax.jit
     def run_one(params, x, number):
         layer = jax.tree.map(lambda leaf: leaf[number], params)
-        return nnx.merge(graphdef, layer, copy=True)(x, batch["mask"], seeds=fold(SEEDS, number))
+        return nnx.merge(graphdef, layer, copy=True)(x, batch["mask"], prefix=None, seeds=fold(SEEDS, number))
 
     @jax.jit
     def run_all(params, x):
