@@ -81,6 +81,8 @@ class PeftConfig:
     """Which parameters train. `method` picks the block that applies."""
 
     method: str = "lora"  # lora | ia3 | prompt | p_tuning | prefix | bitfit | full | head
+    # The folder of an adapter, PEFT's or our own, to start from: settings left at their defaults are taken from it.
+    init_from: Optional[str] = None
     target_modules: tuple[str, ...] = ()  # names or dotted suffixes; () = the default of method and model type
     target_regex: Optional[str] = None  # a full-match pattern over module names, in place of target_modules
     lora: LoraConfig = dataclasses.field(default_factory=LoraConfig)
@@ -132,7 +134,7 @@ class TrainConfig:
     """Optimisation: the run ends at `epochs`, `steps`, `seconds` or `patience`, whichever comes first."""
 
     epochs: int = 5
-    steps: Optional[int] = None
+    steps: Optional[int] = None  # 0 = nothing trains: what the run starts from is scored
     seconds: Optional[float] = None  # wall clock of training, evaluation and compilation excluded
     batch_size: int = 32  # examples a forward pass, over all devices
     accumulate: int = 1  # forward passes a step
@@ -199,7 +201,7 @@ def settle(config: Config) -> Config:
         set_leaf(config, name, tuple(part for part in parts if part))
     for name in ("peft.lora.rank_pattern", "peft.lora.alpha_pattern"):
         set_leaf(config, name, tuple(part for entry in values[name] for part in _divided(entry)))
-    for name in ("model.ref", "data.path", "data.cache_dir"):
+    for name in ("model.ref", "peft.init_from", "data.path", "data.cache_dir"):
         path = os.path.expanduser(values[name] or "")
         if os.path.exists(path):  # else a package, a hub id, nothing, or an error later
             set_leaf(config, name, os.path.abspath(path))
@@ -211,8 +213,8 @@ def _divided(entries: str) -> list[str]:
     return [part.strip() for part in re.sub(r"(=\s*[-+.\w]+)\s*,", "\\1\n", entries).split("\n") if part.strip()]
 
 
-def set_leaf(config: Config, name: str, value: Any) -> None:
-    """Sets the field of a dotted name."""
+def set_leaf(config: Any, name: str, value: Any) -> None:
+    """Sets the field of a dotted name, in a config or in a block of one."""
     *parents, field = name.split(".")
     setattr(functools.reduce(getattr, parents, config), field, value)
 

@@ -1,8 +1,10 @@
-"""Runs one experiment: flags -> config -> one of train, evaluate, predict.
+"""Runs one experiment: flags -> config -> one of train, evaluate, predict, export, merge.
 
 python -m jaxpeft.main --config=configs/lora_bert.py --config.train.epochs=3
 python -m jaxpeft.main --mode=evaluate --workdir=DIR
 python -m jaxpeft.main --mode=predict --workdir=DIR --input=notes.jsonl --output=labelled.jsonl
+python -m jaxpeft.main --mode=export --workdir=DIR   # the adapter in Hugging Face PEFT's format
+python -m jaxpeft.main --mode=merge --workdir=DIR    # the whole model in Hugging Face's layout
 """
 
 import time
@@ -22,14 +24,14 @@ from jaxpeft.errors import InputError  # noqa: E402
 from jaxpeft.runtime import keep_freed_memory  # noqa: E402
 
 CONFIG = config_flags.DEFINE_config_file("config", None, "Experiment: a Python file with get_config().")
-MODE = flags.DEFINE_enum("mode", "train", ["train", "evaluate", "predict"], "What to do.")
+MODE = flags.DEFINE_enum("mode", "train", ["train", "evaluate", "predict", "export", "merge"], "What to do.")
 WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run; train: runs/<name> if left out.")
 DATA = flags.DEFINE_string("data", None, "evaluate: where the data is now, if it moved.")
-BASE = flags.DEFINE_string("base", None, "evaluate, predict: where the base model is now, if it moved.")
+BASE = flags.DEFINE_string("base", None, "All but train: where the base model is now, if it moved.")
 ALLOW_OTHER_BASE = flags.DEFINE_bool("allow_other_base", False, "Go on with a base whose tensors differ.")
 SPLIT = flags.DEFINE_enum("split", "test", ["train", "validation", "test"], "evaluate: which split.")
 INPUT = flags.DEFINE_string("input", None, "predict: a .jsonl or .csv file.")
-OUTPUT = flags.DEFINE_string("output", None, "predict: the .jsonl or .csv file to write.")
+OUTPUT = flags.DEFINE_string("output", None, "predict: the .jsonl or .csv file to write; export, merge: the folder.")
 flags.FLAGS.set_default(
     "verbosity", logging.ERROR
 )  # jax and orbax tell of every backend and save; --verbosity=0 shows it
@@ -40,7 +42,8 @@ def main(argv: Sequence[str]) -> None:
     try:
         if len(argv) > 1:
             raise InputError(f"unexpected argument {argv[1]!r}: flags begin with --")
-        {"train": _train, "evaluate": _evaluate, "predict": _predict}[MODE.value]()
+        modes = {"train": _train, "evaluate": _evaluate, "predict": _predict, "export": _export, "merge": _merge}
+        modes[MODE.value]()
     except InputError as error:
         report_and_exit(error)
     except OSError as error:
@@ -62,27 +65,45 @@ def _train() -> None:
     train(config, Workdir(Path(WORKDIR.value or f"runs/{config.name}")), started=STARTED)
 
 
-def _restored():
-    from jaxpeft.training.restore import Restored
-
+def _run(kind):
     if WORKDIR.value is None:
         raise InputError(f"--mode={MODE.value} needs --workdir=DIR, the folder of a finished run")
-    return Restored(Path(WORKDIR.value), base=BASE.value, allow_other_base=ALLOW_OTHER_BASE.value)
+    return kind(Path(WORKDIR.value), base=BASE.value, allow_other_base=ALLOW_OTHER_BASE.value)
 
 
 def _evaluate() -> None:
     from jaxpeft.training.report import evaluation_table
+    from jaxpeft.training.restore import Restored
 
-    print(evaluation_table(_restored().evaluate(SPLIT.value, DATA.value)))
+    print(evaluation_table(_run(Restored).evaluate(SPLIT.value, DATA.value)))
 
 
 def _predict() -> None:
-    from jaxpeft.training.restore import predict_file
+    from jaxpeft.training.restore import Restored, predict_file
 
     if INPUT.value is None or OUTPUT.value is None:
         raise InputError("--mode=predict needs --input=FILE and --output=FILE")
-    count = predict_file(_restored(), Path(INPUT.value), Path(OUTPUT.value))
+    count = predict_file(_run(Restored), Path(INPUT.value), Path(OUTPUT.value))
     print(f"{count} rows written to {OUTPUT.value}")
+
+
+def _export() -> None:
+    from jaxpeft.training.export import export
+
+    _write(export)
+
+
+def _merge() -> None:
+    from jaxpeft.training.export import merge
+
+    _write(merge)
+
+
+def _write(writer) -> None:
+    from jaxpeft.training.restore import Finished
+
+    run = _run(Finished)
+    print(f"written to {writer(run.config, run.system, run.trainable, run.workdir, OUTPUT.value)}")
 
 
 if __name__ == "__main__":

@@ -41,7 +41,6 @@ POSITIVE = (
     "data.buckets",
     "data.synthetic.documents",
     "train.epochs",
-    "train.steps",
     "train.seconds",
     "train.batch_size",
     "train.accumulate",
@@ -56,6 +55,7 @@ POSITIVE = (
 RANGES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "peft.lora.dropout": (lambda value: 0 <= value < 1, "a probability below 1"),
     "peft.lora.layers_to_transform": (lambda layers: all(layer >= 0 for layer in layers), "numbers of layers, from 0"),
+    "train.steps": (lambda value: value >= 0, "0 (nothing trains: the start is scored) or more"),
     "train.warmup_ratio": (lambda value: 0 <= value <= 1, "a share from 0 to 1"),
     "train.weight_decay": (lambda value: value >= 0, "0 or more"),
     **{name: (lambda value: 0 <= value < 2**32, "from 0 to 2^32 - 1") for name in ("seed", "seeds.data")},

@@ -183,6 +183,20 @@ def test_a_base_that_is_no_folder_is_named(refused, config_file):
     assert "model.allow_download=True" in message
 
 
+def test_an_adapter_that_does_not_fit_is_named(refused, config_file, finished, tmp_path):
+    adapter = finished.adapter
+    message = refused(f"--config={config_file()}", f"--config.peft.init_from={tmp_path / 'none'}")
+    assert f"{tmp_path / 'none'}: no such folder" in message
+    message = refused(f"--config={config_file()}", f"--config.peft.init_from={adapter}", "--config.peft.lora.rank=16")
+    assert "peft.lora.rank is 16 here, 8 in the adapter" in message
+    other = tiny.write_base(tmp_path / "other", tiny.tensors(seed=1))
+    message = refused(f"--config={config_file(model__ref=str(other))}", f"--config.peft.init_from={adapter}")
+    assert f"{adapter} does not fit this run" in message
+    assert "it was trained on another base than model.ref" in message
+    message = refused(f"--config={config_file(data__labels=('wind', 'calm', 'storm'), peft__init_from=str(adapter))}")
+    assert "set data.labels=('calm', 'storm', 'wind')" in message
+
+
 def test_an_exploding_loss_is_named_with_its_step(refused, config_file, tmp_path):
     exploding = {"train__learning_rate": 3e38, "train__warmup_ratio": 1.0, "train__clip": None, "peft__method": "head"}
     message = refused(f"--config={config_file(**exploding, train__checkpoint_every=1, data__buckets=1)}")

@@ -8,6 +8,7 @@ model = unflatten(graphdef, {**trainable, **frozen})
 """
 
 from jaxpeft.peft.inject import METHODS, attach, targets, virtual_tokens
+from jaxpeft.peft.merge import merge, merged_shapes, merged_tensors, unmerge
 from jaxpeft.peft.partition import ADAPTER, FROZEN, HEAD, Tree, base_path, count, flatten, label, split, unflatten
 from jaxpeft.peft.switch import detach, switch
 
@@ -23,9 +24,13 @@ __all__ = [
     "detach",
     "flatten",
     "label",
+    "merge",
+    "merged_shapes",
+    "merged_tensors",
     "split",
     "switch",
     "targets",
     "unflatten",
+    "unmerge",
     "virtual_tokens",
 ]

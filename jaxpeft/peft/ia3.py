@@ -38,11 +38,38 @@ class Ia3Linear(nnx.Module):
         self.base = base
         self.ia3 = nnx.Param(jnp.ones((*stack, d_in if scales_input else d_out)))  # ones: the base model at step 0
         self.scales_input = scales_input
+        self.merged = False
 
     def __call__(self, x: jax.Array, *, seeds: jax.Array | None = None) -> jax.Array:  # [..., D_in] -> [..., D_out]
         """`seeds` is unused: IA3 has no dropout."""
+        if self.merged:
+            return self.base(x)
         scale = self.ia3[...].astype(x.dtype)
         return self.base(x * scale) if self.scales_input else self.base(x) * scale
+
+    def merge(self) -> None:
+        """Scales the base's kernel by rows, or by columns and its bias too."""
+        self._scale_base(self.ia3[...])
+
+    def unmerge(self) -> None:
+        """Divides by the same."""
+        self._scale_base(1 / self.ia3[...])
+
+    def can_unmerge(self) -> bool:
+        """Whether nothing of the base was scaled by zero."""
+        return bool(jnp.all(self.ia3[...] != 0))
+
+    def _scale_base(self, factors: jax.Array) -> None:
+        by = jnp.expand_dims(factors, -1 if self.scales_input else -2)
+        scaled = {"kernel": by} if self.scales_input or not self.base.use_bias else {"kernel": by, "bias": factors}
+        for name, factor in scaled.items():
+            leaf = getattr(self.base, name)
+            leaf.set_value((leaf[...] * factor).astype(leaf.dtype))
+
+
+def scales_input(name: str, config: Ia3Config) -> bool:
+    """Whether the module `name` is a feed-forward one: as in PEFT, by a bare suffix."""
+    return name.endswith(tuple(config.feedforward_modules))
 
 
 def trains(path: str, config: Ia3Config) -> bool:
@@ -51,5 +78,5 @@ def trains(path: str, config: Ia3Config) -> bool:
 
 
 def wrap(base: nnx.Module, name: str, config: Ia3Config, key: jax.Array) -> nnx.Module:
-    """The layer that takes the place of the linear layer `name`; PEFT takes feed-forward modules by bare suffix."""
-    return Ia3Linear(base, scales_input=name.endswith(tuple(config.feedforward_modules)))
+    """The layer that takes the place of the linear layer `name`."""
+    return Ia3Linear(base, scales_input=scales_input(name, config))

@@ -7,7 +7,7 @@ number) and `model.model_type`.
 import dataclasses
 import re
 import zlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from typing import Any
 
 import jax
@@ -43,11 +43,12 @@ METHODS: Mapping[str, Method] = {
 }
 
 
-def attach(model: Any, config: PeftConfig, key: jax.Array) -> Any:
+def attach(model: Any, config: PeftConfig, key: jax.Array, new: Collection[str] = ()) -> Any:
     """Puts the adapters of `config.method` into the model, in place, and returns it.
 
-    Each adapter draws from `key` and its own path, so the values do not depend on which others there are.
-    Raises InputError when a target matches nothing, or the method's block does not fit the model.
+    Each adapter draws from `key` and its own path, so the values do not depend on which others there are. Layers of
+    `new`, paths of leaves that train as they are, get none. Raises InputError when a target matches nothing, or the
+    method's block does not fit the model.
     """
     method = METHODS[config.method]
     if method.virtual is not None:
@@ -55,7 +56,7 @@ def attach(model: Any, config: PeftConfig, key: jax.Array) -> Any:
     if method.wrap is None:
         return model
     settings = _settings(config, model.model_type)
-    found = targets(model, config)
+    found = targets(model, config, new)
     if method.check is not None:
         method.check(found.values(), model.config.num_hidden_layers, settings)
     for path, name in found.items():
@@ -70,15 +71,15 @@ def virtual_tokens(config: PeftConfig) -> int:
     return 0 if METHODS[config.method].virtual is None else getattr(config, config.method).tokens
 
 
-def targets(model: Any, config: PeftConfig) -> dict[str, str]:
+def targets(model: Any, config: PeftConfig, new: Collection[str] = ()) -> dict[str, str]:
     """The linear layers that `config` names: dotted path -> module name.
 
     A list entry matches a whole module name or its end after a dot (PEFT's rule); `target_regex` matches
     whole names, and must take every layer of a stack or none. Raises InputError with the candidates when a
     list entry, or the pattern, matches nothing.
     """
-    # A head that trains anyway takes no adapter.
-    candidates = {path: name for path, name in model.linear_names().items() if path.split(".")[0] not in model.head}
+    # A layer that trains anyway takes no adapter.
+    candidates = {path: name for path, name in encoder_layers(model).items() if f"{path}.kernel" not in new}
     if config.target_regex is not None:
         found = {path: name for path, name in candidates.items() if _matches_stack(config.target_regex, name, model)}
         unmatched = [] if found else [config.target_regex]
@@ -92,6 +93,19 @@ def targets(model: Any, config: PeftConfig) -> dict[str, str]:
             f"{model.model_type} model; candidates are {', '.join(sorted(_short_names(candidates.values())))}"
         )
     return found
+
+
+def encoder_layers(model: Any) -> dict[str, str]:
+    """Dotted path -> module name of every linear layer that is no part of the head."""
+    return {path: name for path, name in model.linear_names().items() if path.split(".")[0] not in model.head}
+
+
+def adapted(model: Any) -> Iterator[tuple[str, str, Any]]:
+    """Dotted path, module name and module of every layer that an adapter stands in."""
+    for path, name in model.linear_names().items():
+        parent, attribute = parent_of(model, path)
+        if hasattr(layer := getattr(parent, attribute), BASE):
+            yield path, name, layer
 
 
 def _is_suffix(entry: str, name: str) -> bool:

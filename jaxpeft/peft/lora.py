@@ -63,12 +63,15 @@ class LoraLinear(nnx.Module):
             a = jnp.where(own[:, None], a, 0.0)
         self.lora_a = nnx.Param(a)
         self.lora_b = nnx.Param(jnp.zeros((*stack, rank, d_out)))  # zeros: the base model at step 0
+        self.merged = False
         if config.dora:
             norm = _norms(base.kernel[...])
             self.lora_magnitude = nnx.Param(norm if self.uniform else jnp.where(own[:, :1], norm, 0.0))
 
     def __call__(self, x: jax.Array, *, seeds: jax.Array | None = None) -> jax.Array:  # [..., D_in] -> [..., D_out]
         """`seeds` [B, 2] turns the dropout of the update's input on."""
+        if self.merged:
+            return self.base(x)
         dropped = dropout(x, self.dropout, seeds)
         down = self._scaled(dropped @ self.lora_a[...].astype(x.dtype))  # [..., R]
         update = down @ self.lora_b[...].astype(x.dtype)
@@ -117,6 +120,28 @@ class LoraLinear(nnx.Module):
     def _bias(self) -> jax.Array:
         bias = self.base.bias[...]
         return jnp.where(self.lora_scale[:1] > 0, bias, jax.lax.stop_gradient(bias)) if self.holds_biases else bias
+
+    def merge(self) -> None:
+        """Puts the update into the base's kernel; of DoRA the ratio is kept, which that kernel no longer tells."""
+        kernel = self.base.kernel
+        merged = kernel[...] + self.delta()
+        if self.dora:
+            self.merged_ratio = nnx.Variable(self.ratio())
+            merged = merged * self.merged_ratio[..., None, :]
+        kernel.set_value(merged.astype(kernel.dtype))
+
+    def unmerge(self) -> None:
+        """Takes the update out of the base's kernel."""
+        kernel = self.base.kernel
+        merged = kernel[...].astype(jnp.float32)
+        if self.dora:
+            merged = merged / self.merged_ratio[..., None, :]
+            del self.merged_ratio
+        kernel.set_value((merged - self.delta()).astype(kernel.dtype))
+
+    def can_unmerge(self) -> bool:
+        """Whether no weights of the base were scaled by zero."""
+        return not self.dora or bool(jnp.all(self.merged_ratio[...] != 0))
 
 
 def trains(path: str, config: LoraConfig) -> bool:

@@ -14,11 +14,16 @@ from flax import nnx
 from jaxpeft.errors import InputError
 from jaxpeft.models.virtual import VirtualTokens
 from jaxpeft.peft.inject import BASE, parent_of
+from jaxpeft.peft.merge import unmerge
 from jaxpeft.peft.partition import flatten
 
 
 def detach(model: Any) -> Any:
-    """Takes all adapters off the model, in place, and returns it: the base, whose leaves were never changed."""
+    """Takes all adapters off the model, in place, and returns it: the base, whose leaves were never changed.
+
+    What was merged is unmerged first, and raises InputError where that cannot be.
+    """
+    unmerge(model)
     for path in model.linear_names():
         parent, attribute = parent_of(model, path)
         setattr(parent, attribute, getattr(getattr(parent, attribute), BASE, getattr(parent, attribute)))
@@ -29,8 +34,9 @@ def detach(model: Any) -> Any:
 def switch(model: Any, leaves: Mapping[str, jax.Array]) -> Any:
     """Gives leaves of the model (dotted path -> array) other values, in place, and returns it.
 
-    Raises InputError for a path that the model lacks, and for another shape.
+    Raises InputError for a path that the model lacks, and for another shape. What was merged is unmerged first.
     """
+    unmerge(model)
     own = flatten(model)[1]
     problems = [f"{path} is no leaf of this model" for path in leaves if path not in own]
     problems += [

@@ -96,6 +96,8 @@ class Loop:
         self.checkpoints = Checkpoints(self.workdir.checkpoints)
         self._resume()
         self.progress.start(self.position.step, self.total)
+        if self.total == 0:
+            self.position.stopped = self._reason_to_stop()
         self._start_clock()
         while self.position.stopped is None:
             self._take_step()

@@ -62,11 +62,12 @@ def _size_and_time(result: Mapping[str, Any]) -> list[str]:
     """What was trained, for how long, and in how much memory."""
     timing = result["timing"]
     trainable, total = result["trainable_params"], result["total_params"]
+    speed = "" if timing["examples_per_s"] is None else f" ({timing['examples_per_s']:.1f} examples/s)"
     lines = [
         f"parameters  {trainable:,} of {total:,} trained ({trainable / total:.2%}): "
         f"{result['peft_params']:,} {result['method']}, {result['head_params']:,} head",
         f"steps       {result['steps']:,}, tested at step {result['tested_step']:,}",
-        f"time        {timing['train_s']:.1f} s training ({timing['examples_per_s']:.1f} examples/s), "
+        f"time        {timing['train_s']:.1f} s training{speed}, "
         f"{timing['compile_s']:.1f} s compilation, {timing['eval_s']:.1f} s evaluation",
     ]
     memory = result.get("memory", {})

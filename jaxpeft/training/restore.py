@@ -25,8 +25,8 @@ from jaxpeft.training.run import split_report
 from jaxpeft.training.workdir import Workdir, flatten, read_json, write_json, write_text
 
 
-class Restored:
-    """The tested step of a finished run, on this process's devices.
+class Finished:
+    """A finished run: its config, result and system, and the trained leaves of the tested step.
 
     Raises InputError when the workdir is unfinished or unreadable, or its base holds other tensors than it was
     trained on (unless `allow_other_base`).
@@ -44,6 +44,25 @@ class Restored:
         self.system = _build(self.config, self.result)
         self._check_base(allow_other_base)
         self.trainable = load_best(self.workdir.best, self.system.trainable)
+
+    def _check_base(self, allow_other_base: bool) -> None:
+        for name, ours in (
+            ("base_sha256", self.system.base_sha256),
+            ("tokenizer_sha256", self.system.encoder.sha256),
+        ):
+            if self.result[name] != ours and not allow_other_base:
+                raise InputError(
+                    f"model.ref {self.config.model.ref!r} is another base than the run was trained on: {name} is "
+                    f"{ours[:12]}, in result.json {self.result[name][:12]}; give the right one with --base=REF, "
+                    "or --allow_other_base to score this one"
+                )
+
+
+class Restored(Finished):
+    """A finished run on this process's devices, ready to score and to predict. Raises as `Finished` does."""
+
+    def __init__(self, root: Path, *, base: str | None = None, allow_other_base: bool = False):
+        super().__init__(root, base=base, allow_other_base=allow_other_base)
         train = self.config.train
         self._placement = _placement(self.config)
         self._placed, self._frozen = self._placement.replicate((self.trainable, self.system.frozen))
@@ -98,18 +117,6 @@ class Restored:
         largest = max(differences, default=0.0)
         same = ours == theirs if same_machine else ours.keys() == theirs.keys() and largest <= 1e-5
         return {"checked": "to the bit" if same_machine else "within 1e-5", "same": same, "largest_difference": largest}
-
-    def _check_base(self, allow_other_base: bool) -> None:
-        for name, ours in (
-            ("base_sha256", self.system.base_sha256),
-            ("tokenizer_sha256", self.system.encoder.sha256),
-        ):
-            if self.result[name] != ours and not allow_other_base:
-                raise InputError(
-                    f"model.ref {self.config.model.ref!r} is another base than the run was trained on: {name} is "
-                    f"{ours[:12]}, in result.json {self.result[name][:12]}; give the right one with --base=REF, "
-                    "or --allow_other_base to score this one"
-                )
 
 
 def _placement(config: Config) -> Placement:

@@ -14,9 +14,10 @@ from jaxpeft.data.splits import Splits
 from jaxpeft.data.tokenise import private_folder
 from jaxpeft.tasks import sequence_classification as task
 from jaxpeft.tasks.metrics import ClassificationScores, majority_scores
-from jaxpeft.training import plots, system
+from jaxpeft.training import plots, start, system
 from jaxpeft.training.checkpoint import save_best
 from jaxpeft.training.evaluation import Evaluator, Examples, prepare, score
+from jaxpeft.training.export import can_export, export
 from jaxpeft.training.loop import Loop, Outcome, seed_of
 from jaxpeft.training.parallel import placement
 from jaxpeft.training.progress import Progress
@@ -31,6 +32,7 @@ def train(config: Config, workdir: Workdir, *, started: float) -> dict[str, Any]
 
     `started` is the time at which the process began, the zero of `time_to_first_step_s`. Raises InputError.
     """
+    config, adapter = start.settle(config)
     workdir.claim(config)
     if workdir.result.exists():
         print(f"{workdir.root} is finished:\n{final_table(read_json(workdir.result))}")
@@ -39,12 +41,13 @@ def train(config: Config, workdir: Workdir, *, started: float) -> dict[str, Any]
     runtime.set_compilation_cache(workdir.root)
     splits = load_data(config.data, seed_of(config, "data"), workdir.root, config.model.allow_download)
     place = placement(config.parallel, (config.train.batch_size, config.train.eval_batch_size))
-    model = system.build(config, splits.labels, seed=seed_of(config, "init"))
+    model, origin = start.build(config, splits.labels, adapter)
     examples = _prepare(config, splits, model, workdir)
     buckets = bucket_lengths(examples["train"].encoded.lengths, config.data.buckets, config.data.max_length)
     evaluator = Evaluator(model.graphdef, place, buckets, config.train.eval_batch_size)
     progress = Progress(workdir.tensorboard)
     _announce(config, model, examples, progress)
+    progress.say(origin)
     loop = Loop(
         config,
         model,
@@ -70,6 +73,8 @@ def train(config: Config, workdir: Workdir, *, started: float) -> dict[str, Any]
         "data_report": splits.report,
     }
     _draw(config, workdir, scores, model)
+    if can_export(config.peft.method):
+        export(config, model, outcome.trainable, workdir)
     write_json(workdir.result, result)
     shutil.rmtree(workdir.checkpoints, ignore_errors=True)
     print(final_table(result))
@@ -96,8 +101,6 @@ def _announce(config: Config, model: system.System, examples: Mapping[str, Examp
     progress.say(f"trains {counts['trainable_params']:,} of {counts['total_params']:,} parameters")
     if model.ignored_tensors:
         progress.say(f"tensors of the checkpoint without use here: {', '.join(model.ignored_tensors)}")
-    if model.new_tensors:
-        progress.say(f"newly initialised, and trained: {', '.join(model.new_tensors)}")
     for name in TESTED:
         labels = examples[name].labels
         if labels is not None and (unseen := int((labels == task.UNSEEN).sum())):
@@ -183,20 +186,20 @@ def split_report(scores: ClassificationScores) -> dict[str, Any]:
 
 def _timing(outcome: Outcome, first_step: float | None) -> dict[str, float | None]:
     position = outcome.position
+    seconds = position.train_seconds  # 0 in a run without steps
     return {
         "time_to_first_step_s": first_step,
         "compile_s": position.compile_seconds,
         "train_s": position.train_seconds,
         "eval_s": position.eval_seconds,
-        "examples_per_s": position.examples / position.train_seconds,
-        "tokens_per_s": position.tokens / position.train_seconds,
+        "examples_per_s": position.examples / seconds if seconds else None,
+        "tokens_per_s": position.tokens / seconds if seconds else None,
     }
 
 
 def _draw(config: Config, workdir: Workdir, scores: Mapping[str, ClassificationScores], model: system.System) -> None:
     workdir.plots.mkdir(exist_ok=True)
-    plots.learning_curve(
-        workdir.read_metrics(), workdir.plots / "learning_curve.png", metric=config.train.select_metric
-    )
+    if records := workdir.read_metrics():  # none where no step was taken
+        plots.learning_curve(records, workdir.plots / "learning_curve.png", metric=config.train.select_metric)
     confusion = scores["test"].confusion
     plots.confusion_matrix(confusion, model.classes, workdir.plots / "confusion_test.png", f"{config.name}, test")

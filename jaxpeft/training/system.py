@@ -1,7 +1,7 @@
 """A system: a base model with a method, its leaves split into trainable and frozen, and its tokenizer."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from jaxpeft.config import Config
 from jaxpeft.data.tokenise import TextEncoder, text_encoder
 from jaxpeft.errors import InputError
 from jaxpeft.models import MODELS, pretrained
+from jaxpeft.peft.hf_format import whole_modules
 
 
 @dataclasses.dataclass
@@ -56,16 +57,24 @@ def abstract(config: Config, hf_config: dict[str, Any], classes: int) -> Any:
 
 def partition(config: Config, model: Any, new: Sequence[str]) -> dict[str, str]:
     """The label of every leaf of the abstract model once the method is attached."""
-    adapted = nnx.eval_shape(lambda bare: peft.attach(bare, config.peft, jax.random.key(0)), model)
+    adapted = nnx.eval_shape(lambda bare: peft.attach(bare, config.peft, jax.random.key(0), new), model)
     return peft.label(peft.flatten(adapted)[1], config.peft, model.head, new)
 
 
-def build(config: Config, classes: Sequence[str], *, seed: int, new: Sequence[str] | None = None) -> System:
+def build(
+    config: Config,
+    classes: Sequence[str],
+    *,
+    seed: int,
+    new: Sequence[str] | None = None,
+    saved: Collection[str] = (),
+) -> System:
     """Loads the base, attaches the method and splits the leaves. Raises InputError for a base that does not fit.
 
     Args:
         config: the experiment. classes: names of the labels. seed: of everything newly initialised.
         new: leaves to treat as newly initialised, where a restore knows better than the checkpoint.
+        saved: plain names of the tensors of an adapter to start from: modules that it holds whole train here too.
     """
     folder = pretrained.resolve(config.model.ref, allow_download=config.model.allow_download)
     hf_config = pretrained.read_config(folder)
@@ -75,6 +84,9 @@ def build(config: Config, classes: Sequence[str], *, seed: int, new: Sequence[st
     matched = pretrained.match(model, checkpoint.shapes())
     new = matched.new if new is None else tuple(new)
     labels = partition(config, model, new)
+    if trained := whole_modules(model, labels, saved):
+        new = (*new, *trained)
+        labels = partition(config, model, new)
     frozen_bases = {peft.base_path(path) for path, label in labels.items() if label == peft.FROZEN}
     init_key, adapter_key = jax.random.split(jax.random.key(seed))
     sha256 = pretrained.load(
@@ -84,7 +96,7 @@ def build(config: Config, classes: Sequence[str], *, seed: int, new: Sequence[st
         init_key,
         dtype_of=lambda path: jnp.dtype(config.model.dtype if path in frozen_bases else "float32"),
     )
-    graphdef, leaves = peft.flatten(peft.attach(model, config.peft, adapter_key))
+    graphdef, leaves = peft.flatten(peft.attach(model, config.peft, adapter_key, new))
     trainable, frozen = peft.split(leaves, labels)
     encoder = text_encoder(folder, lowercase=config.model.lowercase, max_length=config.data.max_length)
     return System(

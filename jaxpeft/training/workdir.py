@@ -44,6 +44,16 @@ class Workdir:
         return self.root / "best"
 
     @property
+    def adapter(self) -> Path:
+        """The adapter of the tested step, in Hugging Face PEFT's format."""
+        return self.root / "adapter"
+
+    @property
+    def model(self) -> Path:
+        """The whole model of the tested step, in Hugging Face's layout."""
+        return self.root / "model"
+
+    @property
     def plots(self) -> Path:
         """Pictures."""
         return self.root / "plots"
@@ -121,7 +131,7 @@ def read_json(path: Path) -> dict[str, Any]:
         value = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise InputError(f"{path} is missing") from None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"{path} is unreadable: {error}") from None
     if not isinstance(value, dict):
         raise InputError(f"{path} holds a {type(value).__name__}, expected an object")

@@ -86,6 +86,7 @@ def test_predictions_follow_the_data_and_hold_no_text(finished, data, result):
 def test_the_workdir_holds_what_is_promised_and_no_checkpoints(finished):
     assert {path.name for path in finished.root.iterdir()} == {
         "config.json", "result.json", "metrics.jsonl", "predictions", "best", "tensorboard", "plots", "data",
+        "adapter",
     }  # fmt: skip
     assert sorted(path.name for path in finished.plots.iterdir()) == ["confusion_test.png", "learning_curve.png"]
     assert finished.cache.stat().st_mode & 0o777 == 0o700

@@ -1,0 +1,96 @@
+"""Where a tensor of PEFT's file lies among our leaves, and module names both ways."""
+
+import dataclasses
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from typing import Any
+
+import numpy as np
+
+from jaxpeft.errors import InputError
+from jaxpeft.peft.inject import encoder_layers
+
+LAYER = "{layer}"
+TRANSPOSED = (1, 0)  # torch holds linear weights as (out, in)
+
+
+@dataclasses.dataclass(frozen=True)
+class Slot:
+    """One tensor of `shape` in a file: the part `index` of the leaf `path`, its axes in another order if so said."""
+
+    path: str
+    index: tuple[int | slice, ...]
+    shape: tuple[int, ...]
+    axes: tuple[int, ...] | None = None
+
+    def take(self, leaves: Mapping[str, np.ndarray]) -> np.ndarray:
+        """The tensor as the file holds it."""
+        part = leaves[self.path][self.index]
+        return np.ascontiguousarray(self._turned(part)).reshape(self.shape)
+
+    def put(self, leaves: Mapping[str, np.ndarray], values: np.ndarray) -> None:
+        """Writes the file's tensor into its leaf."""
+        turned = self._turned(leaves[self.path][self.index])  # a view
+        turned[...] = values.reshape(turned.shape)
+
+    def _turned(self, part: np.ndarray) -> np.ndarray:
+        return part if self.axes is None else part.transpose(self.axes)
+
+
+def names(name: str, layers: int) -> Iterator[tuple[tuple[int, ...], str]]:
+    """(index into the leaf, name) for each layer of a stack, or for the one layer that stands alone."""
+    if LAYER not in name:
+        yield (), name
+        return
+    for layer in range(layers):
+        yield (layer,), name.replace(LAYER, str(layer))
+
+
+def adapted_modules(tensors: Iterable[str], roles: tuple[str, ...]) -> list[str]:
+    """Names of the modules that have tensors of these roles, each once."""
+    found = (name.removesuffix(f".{role}") for name in tensors for role in roles if name.endswith(f".{role}"))
+    return list(dict.fromkeys(found))
+
+
+def locate(model: Any, modules: Iterable[str]) -> dict[str, set[int]]:
+    """Path of every stack of linear layers among `modules` -> the layers that are; {0} for one that stands alone.
+
+    Raises InputError for modules that are no linear layer of the encoder.
+    """
+    depth = model.config.num_hidden_layers
+    known = {
+        one: (path, index[0] if index else 0)
+        for path, name in encoder_layers(model).items()
+        for index, one in names(name, depth)
+    }
+    modules = list(modules)
+    if unknown := [module for module in modules if module not in known]:
+        more = f" and {len(unknown) - 8} more" if len(unknown) > 8 else ""
+        raise InputError(
+            f"the adapter stands in {', '.join(map(ascii, unknown[:8]))}{more}: no linear layer of this "
+            f"{model.model_type} model, which has {depth} layers"
+        )
+    found: dict[str, set[int]] = {}
+    for module in modules:
+        path, layer = known[module]
+        found.setdefault(path, set()).add(layer)
+    return found
+
+
+def shortest_names(model: Any, paths: Collection[str]) -> list[str]:
+    """The shortest ends of module names that mean these layers of the encoder, and no others.
+
+    Even PEFT's rule for feed-forward modules, which takes an end that does not begin at a dot, finds no others.
+    """
+    layers = encoder_layers(model)
+    found = []
+    for path in paths:
+        parts = layers[path].split(".")
+        ends = (".".join(parts[start:]) for start in range(len(parts) - 1, -1, -1))
+        meant = (end for end in ends if all(other in paths for other, name in layers.items() if name.endswith(end)))
+        found.append(next(meant))
+    return list(dict.fromkeys(found))
+
+
+def for_peft(entries: Iterable[str], layers: int) -> list[str]:
+    """Entries of a target list as PEFT understands them: one for each layer where ours says `{layer}`."""
+    return sorted({one for entry in entries for _, one in names(entry, layers)})

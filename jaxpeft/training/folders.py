@@ -1,0 +1,69 @@
+"""Folders that others read, as adapters and models: written whole or not at all, and never over somebody else's."""
+
+import contextlib
+import errno
+import json
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from jaxpeft.errors import InputError
+from jaxpeft.training.workdir import write_json
+
+LABELS = "labels.json"  # what is written into each, and tells that a folder is ours
+FORMAT = 1
+
+
+@contextlib.contextmanager
+def whole_folder(folder: Path, labels: Mapping[str, Any]) -> Iterator[Path]:
+    """A folder to write into, which takes the place of `folder` once the block ends well.
+
+    `labels` becomes its labels.json, with the list of the other files. Raises InputError where `folder` holds files
+    that were not written by this, or cannot be written.
+    """
+    _refuse_foreign(folder)
+    temporary, old = (folder.with_name(f".{folder.name}.{word}.jaxpeft.partial") for word in ("new", "old"))
+    try:
+        for leftover in (temporary, old):
+            shutil.rmtree(leftover, ignore_errors=True)
+        temporary.mkdir(parents=True)
+        yield temporary
+        files = sorted(path.name for path in temporary.iterdir())
+        write_json(temporary / LABELS, {"format": FORMAT, **labels, "files": files})
+        for name in files:
+            _flush(temporary / name)
+        if folder.exists():
+            folder.rename(old)
+        temporary.rename(folder)
+        shutil.rmtree(old, ignore_errors=True)
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS, errno.ENOTDIR, errno.EEXIST):
+            raise InputError(f"{folder} cannot be written: {error.strerror}; what was there is untouched") from None
+        raise
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _refuse_foreign(folder: Path) -> None:
+    if not folder.exists():
+        return
+    if not folder.is_dir():
+        raise InputError(f"{folder} is a file: name a folder to write")
+    there = {path.name for path in folder.iterdir()}
+    if others := sorted(there - _own_files(folder)):
+        raise InputError(f"{folder} holds {', '.join(others[:8])}, which this did not write: name another folder")
+
+
+def _own_files(folder: Path) -> set[str]:
+    try:
+        labels = json.loads((folder / LABELS).read_text(encoding="utf-8"))
+        return {LABELS, *labels["files"]} if labels["format"] == FORMAT else set()
+    except (OSError, ValueError, KeyError, TypeError):
+        return set()
+
+
+def _flush(path: Path) -> None:
+    with path.open("rb") as file:
+        os.fsync(file.fileno())

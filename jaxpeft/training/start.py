@@ -1,0 +1,100 @@
+"""A run that starts from an adapter, `peft.init_from`: its settings first, then its numbers."""
+
+import copy
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import jax.numpy as jnp
+
+from jaxpeft import peft
+from jaxpeft.config import Config
+from jaxpeft.errors import InputError
+from jaxpeft.models import MODELS, pretrained
+from jaxpeft.peft.hf_config import combine, peft_config_from
+from jaxpeft.peft.hf_format import import_tensors
+from jaxpeft.training import system
+from jaxpeft.training.adapter_folder import Adapter, labels_json, read_adapter
+from jaxpeft.training.loop import seed_of
+from jaxpeft.training.system import System, abstract
+from jaxpeft.validate import validate
+
+
+def settle(config: Config) -> tuple[Config, Adapter | None]:
+    """The config that a run goes by, and the adapter that it starts from, if `peft.init_from` names one.
+
+    Settings that the config leaves at their defaults are the adapter's. Raises InputError where two contradict.
+    """
+    if config.peft.init_from is None:
+        return config, None
+    adapter = read_adapter(Path(config.peft.init_from))
+    hf_config = pretrained.read_config(pretrained.resolve(config.model.ref, allow_download=config.model.allow_download))
+    model = abstract(config, hf_config, 2)  # how many labels there are has no part in it
+    _check_architecture(adapter, model.model_type, model.base_prefix)
+    settled = copy.deepcopy(config)
+    settled.peft = combine(model, config.peft, peft_config_from(model, adapter.config, adapter.shapes))
+    validate(Config(peft=settled.peft))  # values that somebody else wrote
+    return settled, adapter
+
+
+def build(config: Config, classes: Sequence[str], adapter: Adapter | None) -> tuple[System, str]:
+    """The system at its first step, and a line that says where its trained leaves come from.
+
+    Raises InputError for an adapter of another task, base or labels, or whose tensors do not fit.
+    """
+    seed = seed_of(config, "init")
+    if adapter is None:
+        built = system.build(config, classes, seed=seed)
+        new = f"newly initialised, and trained: {', '.join(built.new_tensors)}"
+        return built, new if built.new_tensors else "trains from the checkpoint's own weights"
+    built = system.build(config, classes, seed=seed, saved=adapter.shapes)
+    has_head = _fill(built, adapter, config)
+    new = f"newly initialised: {', '.join(built.new_tensors)}" if built.new_tensors else "the checkpoint's is taken"
+    head = "its head included" if has_head else f"which has no head; {new}"
+    return built, f"starts from the adapter {adapter.folder}, {head}"
+
+
+def _fill(built: System, adapter: Adapter, config: Config) -> bool:
+    """Puts the adapter's numbers into the trainable leaves; returns whether its head was among them."""
+    problems = list(_label_problems(adapter, labels_json(config, built)))
+    model = peft.unflatten(built.graphdef, {**built.trainable, **built.frozen})
+    try:
+        if problems:
+            raise InputError(*problems)
+        filled, has_head = import_tensors(model, built.labels, config.peft.method, adapter.tensors)
+    except InputError as error:
+        raise InputError(f"peft.init_from: {adapter.folder} does not fit this run:", *error.problems) from None
+    built.trainable |= {path: jnp.asarray(leaf) for path, leaf in filled.items()}
+    return has_head
+
+
+def _check_architecture(adapter: Adapter, model_type: str, base_prefix: str) -> None:
+    known = {head.base_prefix: name for name, one in MODELS.items() for head in one.heads.values()}
+    theirs = {known[part] for name in adapter.shapes if (part := name.split(".")[0]) in known}
+    if theirs and known[base_prefix] not in theirs:
+        raise InputError(
+            f"peft.init_from: {adapter.folder} is for another architecture: its tensors are a {min(theirs)}'s, "
+            f"the base is a {model_type}"
+        )
+
+
+def _label_problems(adapter: Adapter, ours: dict[str, Any]) -> Iterator[str]:
+    """Where the adapter's labels.json, if it has one, says another thing than that of this run would."""
+    if (theirs := adapter.labels) is None:
+        return
+    if theirs["task"] != ours["task"]:
+        yield f"it is for {theirs['task'][:50]}, the task here is {ours['task']}"
+    if theirs["base_sha256"] != ours["base_sha256"]:
+        yield (
+            f"it was trained on another base than model.ref: sha256 {theirs['base_sha256'][:12]!a} there, "
+            f"{ours['base_sha256'][:12]} here"
+        )
+    there, here = theirs["labels"], ours["labels"]
+    if there != here and sorted(there) == sorted(here):
+        yield f"its labels are in another order than the data's: set data.labels={tuple(there)!r}"
+    elif there != here:
+        lacking = [", ".join(map(repr, sorted(set(one) - set(other)))) for one, other in ((there, here), (here, there))]
+        yield (
+            f"its {len(there)} labels are not the data's {len(here)}: "
+            f"only it has {lacking[0] or 'none'}, only the data has {lacking[1] or 'none'}"
+        )
