@@ -10,6 +10,7 @@ from __future__ import annotations
 import typing
 
 if typing.TYPE_CHECKING:
+    from jaxpeft.training.adapters import Adapters
     from jaxpeft.training.restore import Restored
 
 __version__ = "0.1.0"
@@ -30,3 +31,14 @@ def load(workdir: str, *, base: str | None = None, allow_other_base: bool = Fals
     from jaxpeft.training.restore import Restored
 
     return Restored(Path(workdir), base=base, allow_other_base=allow_other_base)
+
+
+def adapters(*, base: str | None = None) -> Adapters:
+    """Room for several finished runs of one base, which is loaded once: see `Adapters` for attach, switch, detach.
+
+    Args:
+        base: where the base model is now, if it moved.
+    """
+    from jaxpeft.training.adapters import Adapters
+
+    return Adapters(base=base)

@@ -29,10 +29,17 @@ class Finished:
     """A finished run: its config, result and system, and the trained leaves of the tested step.
 
     Raises InputError when the workdir is unfinished or unreadable, or its base holds other tensors than it was
-    trained on (unless `allow_other_base`).
+    trained on (unless `allow_other_base`). `on` is a system in memory whose base to share.
     """
 
-    def __init__(self, root: Path, *, base: str | None = None, allow_other_base: bool = False):
+    def __init__(
+        self,
+        root: Path,
+        *,
+        base: str | None = None,
+        allow_other_base: bool = False,
+        on: system.System | None = None,
+    ):
         self.workdir = Workdir(root)
         if not root.is_dir():
             raise InputError(f"--workdir={root}: no such folder")
@@ -41,7 +48,7 @@ class Finished:
             raise InputError(f"{root} holds no result.json: the run has not finished; start its train command again")
         self.result = read_json(self.workdir.result)
         self.config.model.ref = base or self.config.model.ref
-        self.system = _build(self.config, self.result)
+        self.system = _build(self.config, self.result, on)
         self._check_base(allow_other_base)
         self.trainable = load_best(self.workdir.best, self.system.trainable)
 
@@ -59,15 +66,37 @@ class Finished:
 
 
 class Restored(Finished):
-    """A finished run on this process's devices, ready to score and to predict. Raises as `Finished` does."""
+    """A finished run on this process's devices, ready to score and to predict. Raises as `Finished` does.
 
-    def __init__(self, root: Path, *, base: str | None = None, allow_other_base: bool = False):
-        super().__init__(root, base=base, allow_other_base=allow_other_base)
-        train = self.config.train
-        self._placement = _placement(self.config)
+    `beside` are others on the same base: it is shared with them, and the compiled program with those of one shape.
+    """
+
+    def __init__(
+        self,
+        root: Path,
+        *,
+        base: str | None = None,
+        allow_other_base: bool = False,
+        beside: Sequence["Restored"] = (),
+    ):
+        on = beside[0].system if beside else None
+        base = beside[0].config.model.ref if beside else base
+        super().__init__(root, base=base, allow_other_base=allow_other_base, on=on)
+        alike = next((other for other in beside if other._program() == self._program()), None)
+        self._placement: Placement = alike._placement if alike else _placement(self.config)
         self._placed, self._frozen = self._placement.replicate((self.trainable, self.system.frozen))
-        buckets = tuple(self.result["buckets"])
-        self._evaluator = Evaluator(self.system.graphdef, self._placement, buckets, train.eval_batch_size)
+        self._evaluator: Evaluator = alike._evaluator if alike else self._compiled()
+
+    def _compiled(self) -> Evaluator:
+        buckets, size = tuple(self.result["buckets"]), self.config.train.eval_batch_size
+        return Evaluator(self.system.graphdef, self._placement, buckets, size)
+
+    def _program(self) -> tuple[Any, ...]:
+        """What the compiled forward pass depends on."""
+        trees = (self.system.trainable, self.system.frozen)
+        shapes = [{path: (leaf.shape, leaf.dtype) for path, leaf in tree.items()} for tree in trees]
+        config = self.config
+        return self.system.graphdef, shapes, self.result["buckets"], config.train.eval_batch_size, config.parallel
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -127,7 +156,14 @@ def _placement(config: Config) -> Placement:
         return placement("jit", ())
 
 
-def _build(config: Config, result: dict[str, Any]) -> system.System:
+def _build(config: Config, result: dict[str, Any], on: system.System | None) -> system.System:
+    if on is not None:
+        if result["base_sha256"] != on.base_sha256:
+            raise InputError(
+                f"the run was trained on another base than the one in memory: base_sha256 is "
+                f"{on.base_sha256[:12]} there, in result.json {result['base_sha256'][:12]}"
+            )
+        return system.build_beside(config, result["labels"], on, new=result["new_tensors"])
     seed = result["seeds"]["init"]  # fills the new leaves for a moment: load_best replaces them all
     return system.build(config, result["labels"], seed=seed, new=result["new_tensors"])
 

@@ -32,6 +32,11 @@ class System:
     new_tensors: tuple[str, ...]
     ignored_tensors: tuple[str, ...]
 
+    def base(self) -> peft.Tree:
+        """The leaves that are not the head's, under their paths in the bare model."""
+        leaves = {**self.trainable, **self.frozen}
+        return {peft.base_path(path): leaf for path, leaf in leaves.items() if self.labels[path] != peft.HEAD}
+
     def count(self) -> dict[str, int]:
         """`peft_params`, `head_params`, `trainable_params` (their sum) and `total_params`."""
         model = peft.unflatten(self.graphdef, {**self.trainable, **self.frozen})
@@ -96,20 +101,54 @@ def build(
         init_key,
         dtype_of=lambda path: jnp.dtype(config.model.dtype if path in frozen_bases else "float32"),
     )
-    graphdef, leaves = peft.flatten(peft.attach(model, config.peft, adapter_key, new))
+    peft.attach(model, config.peft, adapter_key, new)
+    return _system(config, model, folder, labels, tuple(classes), sha256, new, matched.ignored)
+
+
+def build_beside(config: Config, classes: Sequence[str], other: System, *, new: Sequence[str]) -> System:
+    """A system on the base of another, whose leaves the two then share. What trains has values of no meaning.
+
+    Args:
+        config: the experiment. classes: names of the labels. other: a system of the same base.
+        new: leaves that no checkpoint fills.
+    """
+    folder = pretrained.resolve(config.model.ref, allow_download=config.model.allow_download)
+    model = abstract(config, pretrained.read_config(folder), len(classes))
+    labels = partition(config, model, new)
+    frozen_bases = {peft.base_path(path) for path, label in labels.items() if label == peft.FROZEN}
+    graphdef, empty = peft.flatten(model)
+    shared = {path: leaf for path, leaf in other.base().items() if path in frozen_bases}
+    shared = {path: leaf.astype(config.model.dtype) for path, leaf in shared.items()}  # a copy only where it differs
+    if lacking := sorted(frozen_bases & empty.keys() - shared.keys()):
+        raise InputError(f"the base in memory lacks {', '.join(lacking)}: another task's head was loaded with it")
+    filled = {path: shared.get(path, jnp.zeros(leaf.shape)) for path, leaf in empty.items()}
+    model = peft.attach(peft.unflatten(graphdef, filled), config.peft, jax.random.key(0), new)
+    return _system(config, model, folder, labels, tuple(classes), other.base_sha256, tuple(new), other.ignored_tensors)
+
+
+def _system(
+    config: Config,
+    model: Any,
+    folder: Path,
+    labels: dict[str, str],
+    classes: tuple[str, ...],
+    sha256: str,
+    new: tuple[str, ...],
+    ignored: tuple[str, ...],
+) -> System:
+    graphdef, leaves = peft.flatten(model)
     trainable, frozen = peft.split(leaves, labels)
-    encoder = text_encoder(folder, lowercase=config.model.lowercase, max_length=config.data.max_length)
     return System(
         graphdef=graphdef,
         trainable=trainable,
         frozen=frozen,
         labels=labels,
-        encoder=encoder,
-        classes=tuple(classes),
+        encoder=text_encoder(folder, lowercase=config.model.lowercase, max_length=config.data.max_length),
+        classes=classes,
         model_type=model.model_type,
         base_sha256=sha256,
         new_tensors=new,
-        ignored_tensors=matched.ignored,
+        ignored_tensors=ignored,
     )
 
 
