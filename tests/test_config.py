@@ -128,8 +128,8 @@ def test_relative_paths_become_absolute(tmp_path, monkeypatch):
     (tmp_path / "notes.csv").touch()
     monkeypatch.chdir(tmp_path)
     config = Config()
-    config.data.path = "notes.csv"
-    assert settle(config).data.path == str(tmp_path / "notes.csv")
+    config.data.path = config.peft.init_from = "notes.csv"
+    assert settle(config).data.path == settle(config).peft.init_from == str(tmp_path / "notes.csv")
     assert config.model.ref.startswith("package:")
 
 
@@ -187,6 +187,7 @@ def changed(**changes):
         ({"seeds__init": 2**32}, "config.seeds.init is 4294967296, expected from 0 to 2^32 - 1"),
         ({"data__format": "csv"}, "config.data.path is not set"),
         ({"data__labels": ("a,b",)}, "config.data.labels is ('a,b',): expected two or more"),
+        ({"train__steps": -1}, "config.train.steps is -1, expected 0 (nothing trains"),
         ({"data__max_length": 4}, "config.data.max_length is 4, expected at least 8"),
         ({"peft__target_regex": "(", "peft__method": "ia3"}, "is no regular expression"),
         ({"peft__target_regex": "x", "peft__target_modules": ("y",)}, "are both set: set one"),

@@ -36,7 +36,6 @@ def switch(model: Any, leaves: Mapping[str, jax.Array]) -> Any:
 
     Raises InputError for a path that the model lacks, and for another shape. What was merged is unmerged first.
     """
-    unmerge(model)
     own = flatten(model)[1]
     problems = [f"{path} is no leaf of this model" for path in leaves if path not in own]
     problems += [
@@ -46,6 +45,7 @@ def switch(model: Any, leaves: Mapping[str, jax.Array]) -> Any:
     ]
     if problems:
         raise InputError("the adapter does not fit the model:", *problems)
+    unmerge(model)
     for path, leaf in leaves.items():
         parent, attribute = parent_of(model, path)
         setattr(parent, attribute, nnx.Param(leaf))
