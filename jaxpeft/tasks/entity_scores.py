@@ -65,18 +65,16 @@ def entity_scores(
     rows = [(sorted(set(ours)), sorted(set(theirs))) for ours, theirs in zip(gold, predicted, strict=True)]
     names = sorted({*types, *(span.type for pair in rows for spans in pair for span in spans)})
     counts = _counts_by_cluster(rows, names, cluster_of_rows(groups, len(rows)))
-    values = _scores_of_counts(counts.sum(axis=-1, keepdims=True))
+    totals = counts.sum(axis=-1, keepdims=True)
+    values = _scores_of_counts(totals)
     drawn = resampled(counts, _scores_of_counts, resamples=resamples, seed=seed)
-    tables = [_metrics(values, drawn, slot) for slot in range(1 + len(names))]
     return EntityScores(
-        metrics=tables[0],
+        metrics=_metrics(values, drawn, slot=0),
         drawn={name: value[0] for name, value in drawn.items()},
         clusters=counts.shape[-1],
         per_class=[
-            _type_row(name, int(gold_spans), int(predicted_spans), table)
-            for name, gold_spans, predicted_spans, table in zip(
-                names, *counts[:2, 1:].sum(axis=-1), tables[1:], strict=True
-            )
+            _type_row(name, int(totals[0, slot, 0]), int(totals[1, slot, 0]), _metrics(values, drawn, slot))
+            for slot, name in enumerate(names, start=1)
         ],
     )
 
