@@ -31,6 +31,8 @@ os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
 
 hypothesis.settings.register_profile("ci", deadline=None, derandomize=True, max_examples=50)
+# pytest --hypothesis-profile=thorough tests/tasks: minutes instead of seconds.
+hypothesis.settings.register_profile("thorough", deadline=None, derandomize=True, max_examples=10_000)
 hypothesis.settings.load_profile("ci")
 
 if not (importlib.util.find_spec("torch") and importlib.util.find_spec("peft")):

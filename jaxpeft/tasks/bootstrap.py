@@ -1,8 +1,5 @@
 """Cluster bootstrap of the classification scores: every resample scored with weights, many at once.
 
-A resample draws clusters (patients, documents) with replacement, as many as there are; a row then
-counts as often as its cluster was drawn. Resamples stay matrices of counts: no row is copied.
-
 - Accuracy, F1, calibration error and Brier score are functions of sums over rows, so each cluster is
   summed once and all resamples are one matrix product.
 - AUROC and average precision depend on ranks, which weights do not change: each class is sorted once,
@@ -10,12 +7,12 @@ counts as often as its cluster was drawn. Resamples stay matrices of counts: no 
 """
 
 import dataclasses
-from collections.abc import Hashable, Sequence
 
 import numpy as np
 
+from jaxpeft.tasks.clusters import draws, mean_of_defined, ratio, sum_by_cluster
+
 ECE_BINS = 15
-_CELLS = 2**21  # rows x resamples held at once: 16 MiB an array
 _FIXED_POINT = 2.0**30  # sums of multiples of 2^-30 are exact in float64, so no BLAS can change a bit by its order
 
 
@@ -37,14 +34,6 @@ def brier_terms(labels: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
     return terms
 
 
-def cluster_of_rows(groups: Sequence[Hashable] | None, rows: int) -> np.ndarray:
-    """The cluster number of each row, counted from 0 in order of appearance: its group, or itself without groups."""
-    if groups is None:
-        return np.arange(rows)
-    numbers: dict[Hashable, int] = {}
-    return np.array([numbers.setdefault(group, len(numbers)) for group in groups], dtype=np.int64)
-
-
 def bootstrap_scores(
     labels: np.ndarray, probabilities: np.ndarray, cluster: np.ndarray, *, resamples: int, seed: int
 ) -> dict[str, np.ndarray]:
@@ -53,33 +42,21 @@ def bootstrap_scores(
     labels [N] (-1 = unseen in training), probabilities [N, C] and cluster [N] are as in
     `classification_scores`; the scores of a resample are those of its rows repeated.
     """
-    clusters = int(cluster.max()) + 1
-    sums = _sums_by_cluster(labels, probabilities, cluster, clusters)
-    rankings = [
-        _Ranking.of(labels == index, probabilities[:, index], cluster)
-        for index in ranked_classes(probabilities.shape[1])
+    classes = probabilities.shape[1]
+    sums = sum_by_cluster(_columns(labels, probabilities), cluster)
+    rankings = [_Ranking.of(labels == index, probabilities[:, index], cluster) for index in ranked_classes(classes)]
+    parts = [
+        _scores_of_sums(sums @ counts, classes) | _rank_scores(rankings, counts)
+        for counts in draws(sums.shape[1], resamples=resamples, seed=seed, cells=len(labels))
     ]
-    rng = np.random.default_rng(seed)
-    step = max(1, _CELLS // len(labels))
-    parts = []
-    for start in range(0, resamples, step):
-        counts = _draw(clusters, min(step, resamples - start), rng)
-        parts.append(_scores_of_sums(sums @ counts, probabilities.shape[1]) | _rank_scores(rankings, counts))
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
-def _draw(clusters: int, resamples: int, rng: np.random.Generator) -> np.ndarray:
-    """How often each cluster is drawn in each resample, as float64 [clusters, resamples]."""
-    drawn = rng.integers(0, clusters, size=(resamples, clusters))
-    cells = drawn * resamples + np.arange(resamples)[:, None]
-    return np.bincount(cells.ravel(), minlength=clusters * resamples).reshape(clusters, resamples).astype(np.float64)
-
-
-def _sums_by_cluster(labels: np.ndarray, probabilities: np.ndarray, cluster: np.ndarray, clusters: int) -> np.ndarray:
-    """What the scores are made of, summed over each cluster's rows: [3 C + ECE_BINS + 2, clusters].
+def _columns(labels: np.ndarray, probabilities: np.ndarray) -> list[np.ndarray]:
+    """What the scores are sums of, 3 C + ECE_BINS + 2 columns [N].
 
     In this order: support, predicted and correct rows a class, confidence gap a calibration bin,
-    Brier terms, rows. `_scores_of_sums` reads it back.
+    Brier terms, rows. `_scores_of_sums` reads their sums.
     """
     predictions, confidences = probabilities.argmax(axis=1), probabilities.max(axis=1)
     correct = predictions == labels
@@ -90,19 +67,18 @@ def _sums_by_cluster(labels: np.ndarray, probabilities: np.ndarray, cluster: np.
     columns += [predictions == index for index in classes]
     columns += [correct & (labels == index) for index in classes]
     columns += [np.where(bins == index, gaps, 0.0) for index in range(ECE_BINS)]
-    columns += [brier, np.ones(len(labels))]
-    return np.stack([np.bincount(cluster, weights=column, minlength=clusters) for column in columns])
+    return [*columns, brier, np.ones(len(labels))]
 
 
 def _scores_of_sums(sums: np.ndarray, classes: int) -> dict[str, np.ndarray]:
     """The scores [R] of R resamples from the sums [3 C + ECE_BINS + 2, R] over their rows."""
     support, predicted, correct, gaps, (brier, rows) = np.split(sums, np.cumsum([classes] * 3 + [ECE_BINS]))
-    f1 = _ratio(2 * correct, support + predicted)  # NaN for a class that does not occur
+    f1 = ratio(2 * correct, support + predicted)  # NaN for a class that does not occur
     return {
         "accuracy": correct.sum(axis=0) / rows,
-        "f1_macro": _mean_of_defined(f1),
+        "f1_macro": mean_of_defined(f1),
         "f1_micro": 2 * correct.sum(axis=0) / (support + predicted).sum(axis=0),
-        "f1_weighted": _ratio((np.nan_to_num(f1) * support).sum(axis=0), support.sum(axis=0)),
+        "f1_weighted": ratio((np.nan_to_num(f1) * support).sum(axis=0), support.sum(axis=0)),
         "ece": np.abs(gaps).sum(axis=0) / rows,
         "brier": brier / rows,
     }
@@ -149,9 +125,9 @@ class _Ranking:
         not_below = found - true
         above = rows_above[self.first] - positives_above[self.first_positive]
         wins = 2 * negatives - not_below - above  # twice the negatives below, a tied one counting half (Mann-Whitney)
-        auroc = _ratio((weight * wins).sum(axis=0), 2 * positives * negatives)
-        precision = np.nan_to_num(_ratio(true, found))  # nothing found: nothing drawn here, so a weight of 0
-        average_precision = _ratio((weight * precision).sum(axis=0), positives)
+        auroc = ratio((weight * wins).sum(axis=0), 2 * positives * negatives)
+        precision = np.nan_to_num(ratio(true, found))  # nothing found: nothing drawn here, so a weight of 0
+        average_precision = ratio((weight * precision).sum(axis=0), positives)
         average_precision[negatives == 0] = np.nan
         return auroc, average_precision
 
@@ -160,8 +136,8 @@ def _rank_scores(rankings: list[_Ranking], counts: np.ndarray) -> dict[str, np.n
     """Macro AUROC and macro average precision [R] over the classes for which they are defined."""
     auroc, average_precision = zip(*(ranking.scores(counts) for ranking in rankings), strict=True)
     return {
-        "auroc_macro": _mean_of_defined(np.stack(auroc)),
-        "auprc_macro": _mean_of_defined(np.stack(average_precision)),
+        "auroc_macro": mean_of_defined(np.stack(auroc)),
+        "auprc_macro": mean_of_defined(np.stack(average_precision)),
     }
 
 
@@ -170,16 +146,3 @@ def _running_total(counts: np.ndarray) -> np.ndarray:
     total = np.zeros((len(counts) + 1, counts.shape[1]))
     np.cumsum(counts, axis=0, out=total[1:])
     return total
-
-
-def _ratio(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
-    """The quotient, NaN where the denominator is 0."""
-    quotient = np.full(np.shape(numerator), np.nan)
-    np.divide(numerator, denominator, out=quotient, where=denominator > 0)
-    return quotient
-
-
-def _mean_of_defined(values: np.ndarray) -> np.ndarray:
-    """The mean over the first axis of what is not NaN, NaN where nothing is."""
-    defined = ~np.isnan(values)
-    return _ratio(np.where(defined, values, 0.0).sum(axis=0), defined.sum(axis=0))

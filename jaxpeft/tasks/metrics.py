@@ -24,9 +24,9 @@ from collections.abc import Hashable, Sequence
 import numpy as np
 
 from jaxpeft.errors import InputError
-from jaxpeft.tasks.bootstrap import bootstrap_scores, brier_terms, calibration_bins, cluster_of_rows, ranked_classes
+from jaxpeft.tasks.bootstrap import bootstrap_scores, brier_terms, calibration_bins, ranked_classes
+from jaxpeft.tasks.clusters import Scores, cluster_of_rows, with_interval
 
-FEW_CLUSTERS = 100  # below this percentile intervals are noticeably too narrow
 METRIC_NAMES = (
     "accuracy",
     "f1_macro",
@@ -40,16 +40,12 @@ METRIC_NAMES = (
 
 
 @dataclasses.dataclass(frozen=True)
-class ClassificationScores:
-    """The scores of one split. Everything but `confusion` is plain Python that JSON can hold."""
+class ClassificationScores(Scores):
+    """The scores of one split."""
 
-    metrics: dict[str, dict[str, float | None]]  # name -> value, low, high
-    clusters: int  # patients, documents or rows: what the intervals resample
-    few_clusters: bool  # too few for the intervals to be trusted
     unseen: int  # rows whose label training lacks
-    per_class: list[
-        dict[str, str | int | float | None]
-    ]  # name, support, predicted, precision, recall, f1, auroc, auprc
+    # name, support, predicted, precision, recall, f1, auroc, auprc of each class
+    per_class: list[dict[str, str | int | float | None]]
     confusion: np.ndarray  # [C, C] label by prediction; a last row for unseen labels where there are any
 
 
@@ -70,8 +66,6 @@ def classification_scores(
     bits. Raises InputError for no rows or probabilities that are not finite.
     """
     labels, probabilities = _checked(labels, probabilities, names)
-    if groups is not None and len(groups) != len(labels):
-        raise ValueError(f"{len(groups)} groups for {len(labels)} rows")
     cluster = cluster_of_rows(groups, len(labels))
     clusters = int(cluster.max()) + 1
     rankings = _rank_scores(labels, probabilities)
@@ -81,9 +75,9 @@ def classification_scores(
         drawn = bootstrap_scores(labels, probabilities, cluster, resamples=resamples, seed=seed)
     confusion = _confusion(labels, probabilities)
     return ClassificationScores(
-        metrics={name: _with_interval(values[name], drawn.get(name)) for name in METRIC_NAMES},
+        metrics={name: with_interval(values[name], drawn.get(name)) for name in METRIC_NAMES},
+        drawn=drawn,
         clusters=clusters,
-        few_clusters=clusters < FEW_CLUSTERS,
         unseen=int((labels < 0).sum()),
         per_class=_per_class(confusion, names, rankings),
         confusion=confusion,
@@ -99,6 +93,13 @@ def majority_scores(train_labels: np.ndarray, labels: np.ndarray, names: Sequenc
     counts = np.bincount(train_labels[train_labels >= 0], minlength=len(names))
     labels, probabilities = _checked(labels, np.tile(counts / counts.sum(), (len(labels), 1)), names)
     return _point_values(labels, probabilities, _rank_scores(labels, probabilities))
+
+
+def expected_calibration_error(labels: np.ndarray, probabilities: np.ndarray) -> float:
+    """The mean over rows of |accuracy - confidence| of the row's bin, for labels [N] and probabilities [N, C]."""
+    predictions, confidences = probabilities.argmax(axis=1), probabilities.max(axis=1)
+    gaps = np.bincount(calibration_bins(confidences), weights=(predictions == labels) - confidences)
+    return float(np.abs(gaps).sum() / len(labels))
 
 
 def _checked(labels: np.ndarray, probabilities: np.ndarray, names: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
@@ -137,15 +138,14 @@ def _point_values(
     labels: np.ndarray, probabilities: np.ndarray, rankings: list[tuple[float | None, float | None]]
 ) -> dict[str, float | None]:
     """Each metric on all rows, None where it is undefined."""
-    predictions, confidences = probabilities.argmax(axis=1), probabilities.max(axis=1)
-    gaps = np.bincount(calibration_bins(confidences), weights=(predictions == labels) - confidences)
+    predictions = probabilities.argmax(axis=1)
     ranked = [rankings[index] for index in ranked_classes(len(rankings))]
     return {
         "accuracy": float((predictions == labels).mean()),
         **_f1_scores(labels, predictions),
         "auroc_macro": _mean([auroc for auroc, _ in ranked]),
         "auprc_macro": _mean([average_precision for _, average_precision in ranked]),
-        "ece": float(np.abs(gaps).sum() / len(labels)),
+        "ece": expected_calibration_error(labels, probabilities),
         "brier": float(brier_terms(labels, probabilities).mean()),
     }
 
@@ -197,15 +197,6 @@ def _per_class(
             }
         )
     return rows
-
-
-def _with_interval(value: float | None, drawn: np.ndarray | None) -> dict[str, float | None]:
-    """The value with the 2.5th and 97.5th percentile of what the resamples gave."""
-    defined = np.empty(0) if drawn is None else drawn[~np.isnan(drawn)]
-    if value is None or not len(defined):
-        return {"value": value, "low": None, "high": None}
-    low, high = np.percentile(defined, [2.5, 97.5])
-    return {"value": value, "low": float(low), "high": float(high)}
 
 
 def _mean(values: list[float | None]) -> float | None:

@@ -8,6 +8,7 @@ import numpy as np
 import optax
 
 from jaxpeft.data.rows import Rows
+from jaxpeft.tasks.clusters import cluster_of_rows
 
 UNSEEN = -1  # a label that training lacks: no answer to it is right
 
@@ -21,15 +22,19 @@ def encode_labels(labels: Sequence[str], names: Sequence[str]) -> np.ndarray:
 def prediction_rows(rows: Rows, probabilities: np.ndarray, names: Sequence[str]) -> Iterator[dict[str, Any]]:
     """The objects of predictions/<split>.jsonl, in the order of the data; the text never leaves `rows`.
 
-    probabilities [N, C], C = len(names). Each object has `row` (from 0), `id` and `label` where the
-    data has them, `prediction` and `probabilities` (label -> p).
+    probabilities [N, C], C = len(names). Each object has `row` (from 0), `id`, `group` and `label` where
+    the data has them, `prediction` and `probabilities` (label -> p). `group` numbers the patients or documents
+    in order of appearance: which rows belong together, never whose they are.
     """
     if probabilities.shape != (len(rows), len(names)):
         raise ValueError(f"probabilities are {probabilities.shape}, expected {(len(rows), len(names))}")
+    groups = None if rows.groups is None else cluster_of_rows(rows.groups, len(rows))
     for row, values in enumerate(probabilities):
         found: dict[str, Any] = {"row": row}
         if rows.id is not None:
             found["id"] = rows.id[row]
+        if groups is not None:
+            found["group"] = int(groups[row])
         if rows.label is not None:
             found["label"] = rows.label[row]
         found["prediction"] = names[int(values.argmax())]

@@ -1,8 +1,9 @@
 """Logits and scores of a split, by one road for training, evaluate and predict: so that they agree to the bit."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -11,7 +12,9 @@ from jaxpeft.data.rows import Rows
 from jaxpeft.data.tokenise import Encoded, TextEncoder
 from jaxpeft.peft import Tree
 from jaxpeft.tasks import sequence_classification as task
+from jaxpeft.tasks.calibration import calibration_report
 from jaxpeft.tasks.metrics import ClassificationScores, classification_scores
+from jaxpeft.tasks.thresholds import threshold_report
 from jaxpeft.training.parallel import Placement
 from jaxpeft.training.step import forward_pass
 
@@ -63,3 +66,13 @@ def score(
     assert examples.labels is not None
     probabilities = task.probabilities(logits)
     return classification_scores(examples.labels, probabilities, classes, examples.rows.groups, resamples=resamples)
+
+
+def probability_report(logits: Mapping[str, np.ndarray], examples: Mapping[str, Examples]) -> dict[str, Any]:
+    """`calibration` and `thresholds` of result.json, fitted on validation and measured on test."""
+    labels = {split: found for split in logits if (found := examples[split].labels) is not None}
+    validation, test = ((labels[split], task.probabilities(logits[split])) for split in ("validation", "test"))
+    return {
+        "calibration": calibration_report(logits, labels),
+        "thresholds": threshold_report(validation, test, examples["test"].rows.groups),
+    }

@@ -1,4 +1,4 @@
-"""The two pictures of a workdir: how training went, and what is taken for what.
+"""The pictures of a workdir: how training went, what is taken for what, and what the probabilities are worth.
 
 matplotlib takes half a second to import, so it is imported where it draws, and only through its object
 API: no pyplot, no window, no global state left changed.
@@ -13,6 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from jaxpeft.tasks.bootstrap import ECE_BINS, calibration_bins, ranked_classes
+from jaxpeft.tasks.metrics import expected_calibration_error
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
@@ -20,6 +23,7 @@ if TYPE_CHECKING:
 DPI = 150
 # Okabe and Ito's palette, told apart by colour-blind readers.
 BLUE, ORANGE, GREY = "#0072B2", "#D55E00", "#5F6670"
+_CURVES = (BLUE, ORANGE, "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#F0E442")
 _LONGEST_NAME = 24  # characters of a label on an axis
 _STYLE = {
     "font.size": 9.5,
@@ -82,6 +86,64 @@ def confusion_matrix(confusion: np.ndarray, names: Sequence[str], path: str | Pa
         axes.set_title(title)
         bar = figure.colorbar(image, ax=axes, shrink=0.8, label="share of the label's rows")
         bar.outline.set_visible(False)
+
+
+def roc_curves(
+    labels: np.ndarray, probabilities: np.ndarray, names: Sequence[str], path: str | Path, title: str
+) -> None:
+    """Draw sensitivity against false alarms of each class against the rest as a PNG; of two classes, the second.
+
+    labels [N] (-1 = unseen in training), probabilities [N, C]. The eight classes with the most rows have a colour
+    and their AUROC, the others are grey; classes that all rows or none have are left out.
+    """
+    from sklearn.metrics import roc_auc_score, roc_curve
+
+    with _canvas((6.6, 4.6), path) as figure:
+        axes = _square(figure, title, "share of the other rows taken for it", "share of its rows found")
+        axes.plot([0, 1], [0, 1], color=GREY, linewidth=1.0, linestyle=":")
+        for name, positive, scores, style in _ranked(labels, probabilities, names):
+            false, found, _ = roc_curve(positive, scores)
+            axes.plot(false, found, label=f"{name}  {roc_auc_score(positive, scores):.3f}", **style)
+        _legend(axes, "AUROC", (1.02, 0.0))
+
+
+def precision_recall_curves(
+    labels: np.ndarray, probabilities: np.ndarray, names: Sequence[str], path: str | Path, title: str
+) -> None:
+    """Draw precision against recall of each class against the rest as a PNG; arguments as in `roc_curves`.
+
+    A dotted line is the share of a class's rows: the precision of drawing lots.
+    """
+    from sklearn.metrics import average_precision_score, precision_recall_curve
+
+    with _canvas((6.6, 4.6), path) as figure:
+        axes = _square(figure, title, "recall", "precision")
+        for name, positive, scores, style in _ranked(labels, probabilities, names):
+            precision, recall, _ = precision_recall_curve(positive, scores)
+            area = average_precision_score(positive, scores)
+            axes.plot(recall, precision, drawstyle="steps-post", label=f"{name}  {area:.3f}", **style)
+            axes.axhline(positive.mean(), linestyle=":", **{**style, "linewidth": 0.8})
+        _legend(axes, "average precision", (1.02, 0.0))
+
+
+def reliability_diagram(labels: np.ndarray, answers: Mapping[str, np.ndarray], path: str | Path, title: str) -> None:
+    """Draw accuracy against confidence, and how often each confidence occurs, as a PNG.
+
+    labels [N] (-1 = unseen in training); `answers` are probabilities [N, C] under the name of how they were made.
+    The bins are those of the calibration error, which stands beside each name; a bin's point is at its mean.
+    """
+    with _canvas((5.4, 5.6), path) as figure:
+        above, below = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
+        above.set_title(title)
+        above.plot([0, 1], [0, 1], color=GREY, linewidth=1.0, linestyle=":")
+        for (name, probabilities), colour in zip(answers.items(), _CURVES, strict=False):
+            confidence, accuracy, share = _reliability(labels, probabilities)
+            error = expected_calibration_error(labels, probabilities)
+            above.plot(confidence, accuracy, color=colour, marker="o", markersize=4, label=f"{name}  {error:.3f}")
+            below.stairs(share, np.linspace(0, 1, ECE_BINS + 1), color=colour)
+        above.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), ylabel="share of right answers")
+        below.set(xlabel="confidence of the answer", ylabel="share of rows", ylim=(0, None))
+        _legend(above, "calibration error", "upper left")
 
 
 @contextlib.contextmanager
@@ -161,6 +223,43 @@ def _write_counts(axes: "Axes", confusion: np.ndarray, share: np.ndarray, size: 
     for (row, column), count in np.ndenumerate(confusion):
         colour = "white" if share[row, column] > 0.5 else "#1B2733" if count else "#A9B0B8"
         axes.text(column, row, f"{count}", ha="center", va="center", color=colour, fontsize=size)
+
+
+def _ranked(
+    labels: np.ndarray, probabilities: np.ndarray, names: Sequence[str]
+) -> Iterator[tuple[str, np.ndarray, np.ndarray, dict[str, Any]]]:
+    """Name, membership [N], score [N] and line style of each class with rows in it and others, the largest first."""
+    shown = [index for index in ranked_classes(len(names)) if 0 < (labels == index).sum() < len(labels)]
+    shown.sort(key=lambda index: -(labels == index).sum())
+    for place, index in enumerate(shown):
+        coloured = place < len(_CURVES)
+        colour, width = (_CURVES[place], 1.8) if coloured else ("#C8CCD0", 0.8)
+        style = {"color": colour, "linewidth": width, "zorder": 2 + 1 / (1 + place)}  # large classes over small ones
+        name = _shortened(names[index]) if coloured else "_"  # matplotlib leaves such names out of legends
+        yield name, labels == index, probabilities[:, index], style
+
+
+def _reliability(labels: np.ndarray, probabilities: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Mean confidence and accuracy of each bin that is not empty, and the share of rows of every bin."""
+    confidence = probabilities.max(axis=1)
+    bins = calibration_bins(confidence)
+    columns = (np.ones(len(labels)), confidence, probabilities.argmax(axis=1) == labels)
+    rows, sure, right = (np.bincount(bins, weights=column, minlength=ECE_BINS) for column in columns)
+    some = rows > 0
+    return sure[some] / rows[some], right[some] / rows[some], rows / len(labels)
+
+
+def _square(figure: "Figure", title: str, across: str, up: str) -> "Axes":
+    """Axes for two shares."""
+    axes = figure.subplots()
+    axes.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.01), xlabel=across, ylabel=up, title=title)
+    axes.grid()
+    return axes
+
+
+def _legend(axes: "Axes", title: str, place: Any) -> None:
+    if axes.get_legend_handles_labels()[0]:
+        axes.legend(title=title, loc=place, frameon=False, fontsize=8, title_fontsize=8)
 
 
 def _smoothed(values: np.ndarray) -> np.ndarray:

@@ -35,6 +35,21 @@ def evaluation_table(report: Mapping[str, Any]) -> str:
     return "\n\n".join(parts) + "\n"
 
 
+def comparison_table(report: Mapping[str, Any]) -> str:
+    """What `jaxpeft.compare` found, one line a metric."""
+    rows = [["metric", "first", "second", "second - first", "p"]]
+    for name, found in report["metrics"].items():
+        gap = _interval({"value": found["difference"], "low": found["low"], "high": found["high"]}, sign="+")
+        rows.append([name, _number(found["first"]), _number(found["second"]), gap, _p_value(found["p"])])
+    few = "; fewer than 100: the intervals are too narrow" if report["few_clusters"] else ""
+    return (
+        f"first   {report['first']}\nsecond  {report['second']}\n\n{_aligned(rows)}\n\n"
+        f"{report['split']}: {report['rows']} rows in {report['clusters']} patients, documents or rows{few}. "
+        f"Intervals of 95 % and two-sided p\nby {report['resamples']} resamples of them, the same for both runs; "
+        "no correction for looking at several metrics.\n"
+    )
+
+
 def _score_table(result: Mapping[str, Any], splits: Sequence[str] = _SPLITS) -> str:
     """One line a metric: each split's score, and the majority answer's."""
     splits = [split for split in splits if result["metrics"].get(split)]
@@ -83,14 +98,19 @@ def _aligned(rows: Sequence[Sequence[str]]) -> str:
     return "\n".join([lines[0], "-" * (sum(widths) + 2 * (len(widths) - 1)), *lines[1:]])
 
 
-def _interval(score: Mapping[str, float | None]) -> str:
-    """`0.912 [0.880, 0.940]`."""
-    value, low, high = (score.get(key) for key in ("value", "low", "high"))
-    return _number(value) if low is None else f"{_number(value)} [{_number(low)}, {_number(high)}]"
+def _interval(score: Mapping[str, float | None], sign: str = "") -> str:
+    """`0.912 [0.880, 0.940]`; with `sign` "+", a sign before each."""
+    value, low, high = (_number(score.get(key), sign) for key in ("value", "low", "high"))
+    return value if score.get("low") is None else f"{value} [{low}, {high}]"
 
 
-def _number(value: str | int | float | None) -> str:
+def _number(value: str | int | float | None, sign: str = "") -> str:
     """Three decimals for a float, `-` for None."""
     if value is None:
         return "-"
-    return f"{value:.3f}" if isinstance(value, float) else str(value)
+    return f"{value:{sign}.3f}" if isinstance(value, float) else str(value)
+
+
+def _p_value(value: float | None) -> str:
+    """Three decimals, or that it is below what they show."""
+    return "<0.001" if value is not None and value < 0.001 else _number(value)

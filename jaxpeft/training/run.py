@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from jaxpeft import runtime
 from jaxpeft.config import Config
 from jaxpeft.data.batches import bucket_lengths
@@ -16,7 +18,7 @@ from jaxpeft.tasks import sequence_classification as task
 from jaxpeft.tasks.metrics import ClassificationScores, majority_scores
 from jaxpeft.training import plots, start, system
 from jaxpeft.training.checkpoint import save_best
-from jaxpeft.training.evaluation import Evaluator, Examples, prepare, score
+from jaxpeft.training.evaluation import Evaluator, Examples, prepare, probability_report, score
 from jaxpeft.training.export import can_export, export
 from jaxpeft.training.loop import Loop, Outcome, seed_of
 from jaxpeft.training.parallel import placement
@@ -61,11 +63,12 @@ def train(config: Config, workdir: Workdir, *, started: float) -> dict[str, Any]
         memory=memory,
     )
     outcome = loop.run()
-    scores = _test(outcome, model, examples, evaluator, loop, workdir)
+    scores, logits = _test(outcome, model, examples, evaluator, loop, workdir)
     first_step = None if loop.first_step_at is None else loop.first_step_at - started
     result = {
         **_identity(config, model, examples, buckets),
         **_outcome(outcome, scores, examples, model),
+        **probability_report(logits, examples),
         "timing": _timing(outcome, first_step),
         "memory": memory.report(),
         "versions": runtime.versions(),
@@ -73,6 +76,7 @@ def train(config: Config, workdir: Workdir, *, started: float) -> dict[str, Any]
         "data_report": splits.report,
     }
     _draw(config, workdir, scores, model)
+    _draw_probabilities(config, workdir, logits["test"], examples["test"], result)
     if can_export(config.peft.method):
         export(config, model, outcome.trainable, workdir)
     write_json(workdir.result, result)
@@ -114,21 +118,21 @@ def _test(
     evaluator: Evaluator,
     loop: Loop,
     workdir: Workdir,
-) -> dict[str, ClassificationScores]:
-    """Scores the tested step on validation and test, and writes its parameters and predictions."""
+) -> tuple[dict[str, ClassificationScores], dict[str, np.ndarray]]:
+    """Scores and logits of the tested step on validation and test; writes its parameters and predictions."""
     trainable = loop.placement.replicate(outcome.trainable)
-    scores = {}
+    scores, logits = {}, {}
     for name in TESTED:
         started, compiled = time.perf_counter(), loop.placement.compile_seconds
-        logits = evaluator.logits(trainable, loop.frozen, examples[name])
+        logits[name] = evaluator.logits(trainable, loop.frozen, examples[name])
         compiling = loop.placement.compile_seconds - compiled
         outcome.position.compile_seconds += compiling
         outcome.position.eval_seconds += time.perf_counter() - started - compiling
-        scores[name] = score(logits, examples[name], model.classes)
-        rows = task.prediction_rows(examples[name].rows, task.probabilities(logits), model.classes)
+        scores[name] = score(logits[name], examples[name], model.classes)
+        rows = task.prediction_rows(examples[name].rows, task.probabilities(logits[name]), model.classes)
         write_lines(workdir.predictions(name), rows)
     save_best(workdir.best, outcome.trainable)
-    return scores
+    return scores, logits
 
 
 def _identity(
@@ -203,3 +207,16 @@ def _draw(config: Config, workdir: Workdir, scores: Mapping[str, ClassificationS
         plots.learning_curve(records, workdir.plots / "learning_curve.png", metric=config.train.select_metric)
     confusion = scores["test"].confusion
     plots.confusion_matrix(confusion, model.classes, workdir.plots / "confusion_test.png", f"{config.name}, test")
+
+
+def _draw_probabilities(
+    config: Config, workdir: Workdir, logits: np.ndarray, test: Examples, result: Mapping[str, Any]
+) -> None:
+    assert test.labels is not None
+    probabilities, names, title = task.probabilities(logits), result["labels"], f"{config.name}, test"
+    plots.roc_curves(test.labels, probabilities, names, workdir.plots / "roc_test.png", title)
+    plots.precision_recall_curves(test.labels, probabilities, names, workdir.plots / "precision_recall_test.png", title)
+    answers, temperature = {"as trained": probabilities}, result["calibration"]["temperature"]
+    if temperature is not None:
+        answers[f"at temperature {temperature:.2f}"] = task.probabilities(logits / temperature)
+    plots.reliability_diagram(test.labels, answers, workdir.plots / "calibration_test.png", title)

@@ -3,11 +3,12 @@
 import numpy as np
 import pytest
 import sklearn.metrics
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
-from jaxpeft.tasks import bootstrap
-from jaxpeft.tasks.bootstrap import bootstrap_scores, cluster_of_rows
+from jaxpeft.tasks import clusters
+from jaxpeft.tasks.bootstrap import bootstrap_scores
+from jaxpeft.tasks.clusters import cluster_of_rows
 from jaxpeft.tasks.metrics import METRIC_NAMES, classification_scores
 
 
@@ -26,7 +27,7 @@ def drawn_clusters(seed, clusters, resamples):
 @pytest.mark.parametrize("classes", [2, 4])
 def test_resamples_score_as_their_gathered_rows(classes, monkeypatch):
     labels, probabilities, cluster = split(3, rows=24, classes=classes, groups=7, levels=4)
-    monkeypatch.setattr(bootstrap, "_CELLS", 24 * 9)  # 9 resamples at once, the last 4
+    monkeypatch.setattr(clusters, "_CELLS", 24 * 9)  # 9 resamples at once, the last 4
     fast = bootstrap_scores(labels, probabilities, cluster, resamples=40, seed=5)
     names = [str(index) for index in range(classes)]
     for resample, drawn in enumerate(drawn_clusters(5, 7, 40)):
@@ -38,7 +39,6 @@ def test_resamples_score_as_their_gathered_rows(classes, monkeypatch):
 
 
 @given(seed=st.integers(0, 10**6), rows=st.integers(8, 40), classes=st.integers(2, 4), levels=st.sampled_from([3, 99]))
-@settings(max_examples=40, deadline=None)
 def test_rank_scores_are_scikit_learns_with_sample_weight(seed, rows, classes, levels):
     labels, probabilities, cluster = split(seed, rows, classes, groups=rows, levels=levels)
     fast = bootstrap_scores(labels, probabilities, cluster, resamples=3, seed=seed)

@@ -9,7 +9,15 @@ import matplotlib.image
 import numpy as np
 import pytest
 
-from jaxpeft.training.plots import _smoothed, confusion_matrix, learning_curve
+from jaxpeft.training.plots import (
+    _reliability,
+    _smoothed,
+    confusion_matrix,
+    learning_curve,
+    precision_recall_curves,
+    reliability_diagram,
+    roc_curves,
+)
 
 
 def drawn(path):
@@ -62,6 +70,41 @@ def test_confusion_matrix_of_any_size(tmp_path, classes, unseen):
     confusion[0] = 0  # a class that the split lacks
     confusion_matrix(confusion, names, tmp_path / "confusion.png", "Test $")
     drawn(tmp_path / "confusion.png")
+
+
+def some_answers(classes, rows=60):
+    rng = np.random.default_rng(0)
+    return rng.integers(-1, classes, rows), rng.dirichlet(np.ones(classes), rows)
+
+
+@pytest.mark.parametrize("draw", [roc_curves, precision_recall_curves])
+@pytest.mark.parametrize("classes", [2, 3, 12])
+def test_curves_of_any_number_of_classes(tmp_path, draw, classes):
+    labels, probabilities = some_answers(classes)
+    draw(labels, probabilities, ["_$a", "b^$", *"cdefghijkl"][:classes], tmp_path / "curves.png", "Test $")
+    drawn(tmp_path / "curves.png")
+
+
+@pytest.mark.parametrize("draw", [roc_curves, precision_recall_curves])
+def test_curves_of_one_class_alone_are_empty(tmp_path, draw):
+    draw(np.ones(4, int), np.full((4, 2), 0.5), ["a", "b"], tmp_path / "curves.png", "Test")
+    drawn(tmp_path / "curves.png")
+
+
+def test_reliability_diagram_of_one_and_of_two_ways_to_answer(tmp_path):
+    labels, probabilities = some_answers(3)
+    sharper = probabilities**2 / (probabilities**2).sum(axis=1, keepdims=True)
+    for number, answers in enumerate([{"as trained": probabilities}, {"a": probabilities, "b": sharper}]):
+        reliability_diagram(labels, answers, tmp_path / f"{number}.png", "Test")
+    assert not np.array_equal(drawn(tmp_path / "0.png"), drawn(tmp_path / "1.png"))
+
+
+def test_reliability_is_counted_in_the_bins_of_the_calibration_error():
+    labels, probabilities = np.array([0, 1, 0]), np.array([[0.9, 0.1], [0.91, 0.09], [0.6, 0.4]])
+    confidence, accuracy, share = _reliability(labels, probabilities)
+    assert confidence.tolist() == pytest.approx([0.6, 0.905])
+    assert accuracy.tolist() == [1.0, 0.5]
+    assert (share[8], share[13], share.sum()) == (pytest.approx(1 / 3), pytest.approx(2 / 3), pytest.approx(1))
 
 
 def test_no_global_state_is_left_and_none_is_read(tmp_path):

@@ -70,12 +70,23 @@ def test_every_score_has_its_interval_and_a_majority_beside_it(result, split):
     assert result["metrics"]["test"]["accuracy"]["value"] > result["majority"]["test"]["accuracy"]
 
 
+def test_calibration_is_of_both_splits_and_thresholds_of_two_classes_only(result):
+    calibration = result["calibration"]
+    assert calibration["temperature"] > 0
+    for split in ("validation", "test"):
+        assert calibration[split]["ece"]["before"] == pytest.approx(result["metrics"][split]["ece"]["value"])
+        assert calibration[split]["nll"].keys() == {"before", "after"}
+    assert calibration["validation"]["nll"]["after"] <= calibration["validation"]["nll"]["before"]
+    assert result["thresholds"] is None
+
+
 def test_predictions_follow_the_data_and_hold_no_text(finished, data, result):
     for split in ("validation", "test"):
         rows, found = lines(data / f"{split}.jsonl"), lines(finished.predictions(split))
         assert [one["row"] for one in found] == list(range(len(rows)))
         for row, one in zip(rows, found, strict=True):
-            assert one.keys() == {"row", "id", "label", "prediction", "probabilities"}
+            assert one.keys() == {"row", "id", "group", "label", "prediction", "probabilities"}
+            assert one["group"] == one["row"] // 2  # two rows a patient
             assert (one["id"], one["label"]) == (row["id"], row["label"])
             assert sum(one["probabilities"].values()) == pytest.approx(1)
             assert max(one["probabilities"], key=one["probabilities"].get) == one["prediction"]
@@ -88,7 +99,9 @@ def test_the_workdir_holds_what_is_promised_and_no_checkpoints(finished):
         "config.json", "result.json", "metrics.jsonl", "predictions", "best", "tensorboard", "plots", "data",
         "adapter",
     }  # fmt: skip
-    assert sorted(path.name for path in finished.plots.iterdir()) == ["confusion_test.png", "learning_curve.png"]
+    assert {path.name for path in finished.plots.iterdir()} == {
+        "calibration_test.png", "confusion_test.png", "learning_curve.png", "precision_recall_test.png", "roc_test.png",
+    }  # fmt: skip
     assert finished.cache.stat().st_mode & 0o777 == 0o700
 
 
