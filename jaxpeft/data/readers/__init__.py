@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Callable
 
 from jaxpeft.config import DataConfig
-from jaxpeft.data.readers import hub, jsonl_csv, mimic3
+from jaxpeft.data.readers import hub, i2b2_2010, i2b2_2012, i2b2_2014, jsonl_csv, mednli, mimic3
 from jaxpeft.data.rows import Corpus
 from jaxpeft.errors import InputError
 
@@ -15,10 +15,15 @@ READERS: dict[str, Callable[[DataConfig, str, bool], Corpus]] = {
     "parquet": hub.read_parquet,
     "hf": hub.read,
     "mimic3": mimic3.read,
+    "i2b2_2010": i2b2_2010.read,
+    "i2b2_2012": i2b2_2012.read,
+    "i2b2_2014": i2b2_2014.read,
+    "mednli": mednli.read,
 }
 FORMATS = (*READERS, SYNTHETIC)
 TARGETS: dict[str, tuple[str, ...]] = {  # of the formats that have some; the first is the default
     "mimic3": tuple(mimic3.TARGETS),
+    "i2b2_2010": i2b2_2010.TARGETS,
 }
 
 
