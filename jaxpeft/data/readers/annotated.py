@@ -3,13 +3,14 @@
 import dataclasses
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 from jaxpeft.data.bio import strict, tag_words
 from jaxpeft.data.rows import Rows, Span
 from jaxpeft.errors import InputError
 
-_MISPLACED = 0.5  # of the entities: more than that, and the annotations belong to other texts
+_MISPLACED, _ENOUGH = 0.5, 20  # a larger share of that many entities, and the annotations belong to other texts
 _COLUMNS = ("text", "patient", "doc", "id", "tokens", "tags", "starts", "spans")
 Entity = tuple[int, int, str]  # first word, the word after the last, type
 
@@ -89,10 +90,11 @@ def drop_last(rows: Rows, report: Counter[str]) -> Rows:
     return rows.take(range(len(rows) - 1))
 
 
-def check_misplaced(source: object, misplaced: int, entities: int) -> None:
-    """Raises InputError when most entities' texts are not where their offsets say."""
-    if misplaced > _MISPLACED * entities:
+def check_misplaced(source: Path, report: Counter[str], misplaced: tuple[str, ...]) -> None:
+    """Raises InputError when `report` has most entities of `source` under the names `misplaced`."""
+    wrong = sum(report[name] for name in misplaced)
+    if report["entities"] >= _ENOUGH and wrong > _MISPLACED * report["entities"]:
         raise InputError(
-            f"{source}: {misplaced} of {entities} annotations have a text that does not stand where they say: "
+            f"{source}: {wrong} of {report['entities']} annotations have a text that does not stand where they say: "
             "do these annotations belong to these texts?"
         )

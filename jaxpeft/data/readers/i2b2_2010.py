@@ -15,7 +15,7 @@ from pathlib import Path
 
 from jaxpeft.config import DataConfig
 from jaxpeft.data.readers.annotated import check_misplaced, drop_last, to_rows
-from jaxpeft.data.readers.i2b2_2010_files import HOSPITALS, RELATIONS, Related, find_sources, read_source
+from jaxpeft.data.readers.i2b2_2010_files import HOSPITALS, RELATIONS, Related, Source, find_sources, read_source
 from jaxpeft.data.rows import Corpus, Rows
 from jaxpeft.errors import InputError
 
@@ -36,12 +36,17 @@ def read(config: DataConfig, path: str, allow_download: bool = False) -> Corpus:
     if related and config.negative_label in RELATIONS:
         raise InputError(f"data.negative_label is {config.negative_label!r}, which is a relation: choose another name")
     sources = find_sources(root, relations=related)
-    parts = {part: [read_source(source, report) for source in found] for part, found in sources.items()}
-    check_misplaced(
-        root, report["concepts_whose_text_differs"] + report["concepts_outside_the_text"], report["entities"]
-    )
+    parts = {part: _read_part(found, report) for part, found in sources.items()}
     splits = _relations(parts, config, report) if related else _entities(parts, config, root, report)
     return Corpus(splits, dict(report))
+
+
+def _read_part(sources: Sequence[Source], report: Counter[str]) -> list[Related]:
+    counted: Counter[str] = Counter()
+    documents = [read_source(source, counted) for source in sources]
+    check_misplaced(sources[0].concepts.parent, counted, ("concepts_whose_text_differs", "concepts_outside_the_text"))
+    report.update(counted)
+    return documents
 
 
 def _entities(parts: dict[str, list[Related]], config: DataConfig, root: Path, report: Counter[str]) -> dict[str, Rows]:

@@ -29,22 +29,38 @@ def read_folders(
     """
     _check_folders(root, folders)
     paper = config.protocol == "paper"
+    seen: dict[str, Path] = {}
     splits = {}
-    seen: dict[str, str] = {}
     for split, names in folders.items():
         documents: list[Document] = []
         for name in names:
-            for stem, path in some(root / name, ".xml").items():
-                if stem in seen:
-                    raise InputError(f"{path}: a document of this name is in {seen[stem]} too: keep one")
-                seen[stem] = name
-                document = read_document(path, layout, doc=stem, patient=patient_of(stem), paper=paper, report=report)
-                documents.append(document)
+            paths = some(root / name, ".xml")
+            if twice := seen.keys() & paths.keys():
+                raise InputError(f"{paths[min(twice)]} and {seen[min(twice)]}: one document twice: keep one")
+            seen |= paths
+            documents += _read_folder(root / name, paths, layout, patient_of, paper, report)
         splits[split] = to_rows(documents, config.unit, report)
-    check_misplaced(root, report["spans_whose_text_differs"] + report["spans_outside_the_text"], report["entities"])
     if paper and config.unit == "sentence":
         splits = {split: drop_last(rows, report) for split, rows in splits.items()}
     return Corpus(splits, dict(report))
+
+
+def _read_folder(
+    folder: Path,
+    paths: Mapping[str, Path],
+    layout: Layout,
+    patient_of: Callable[[str], str],
+    paper: bool,
+    report: Counter[str],
+) -> list[Document]:
+    counted: Counter[str] = Counter()
+    documents = [
+        read_document(path, layout, doc=stem, patient=patient_of(stem), paper=paper, report=counted)
+        for stem, path in paths.items()
+    ]
+    check_misplaced(folder, counted, ("spans_whose_text_differs", "spans_outside_the_text"))
+    report.update(counted)
+    return documents
 
 
 def _check_folders(root: Path, folders: Mapping[str, tuple[str, ...]]) -> None:

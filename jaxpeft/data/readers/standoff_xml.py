@@ -16,10 +16,10 @@ from jaxpeft.data.readers.corpus_files import read_text
 from jaxpeft.errors import InputError
 
 _BEGIN = r"\s*(<\?xml[^<>]*\?>\s*)?<{root}\s*>\s*<TEXT\s*>\s*<!\[CDATA\["
-_MIDDLE = re.compile(r"\]\]>\s*</TEXT\s*>\s*<TAGS\s*>\s*|\]\]>\s*</TEXT\s*>\s*(?=<TAGS\s*/>)")
+_MIDDLE = re.compile(r"\]\]>\s*</TEXT\s*>\s*<TAGS\s*(/?)>\s*")
 _ANNOTATION = re.compile(r'<([A-Za-z]\w*)((?:\s+[\w-]+\s*=\s*"[^"]*")*)\s*(?:/>|>\s*</\1\s*>)\s*')
 _ATTRIBUTE = re.compile(r'([\w-]+)\s*=\s*"([^"]*)"')
-_END = r"(</TAGS\s*>|<TAGS\s*/>)\s*</{root}\s*>\s*"
+_END = r"{tags}</{root}\s*>\s*"
 _REFERENCE = re.compile(r"&(?:#(\d{1,7})|#x([0-9a-fA-F]{1,6})|(amp|lt|gt|quot|apos));|&")
 _NAMED = {"amp": "&", "lt": "<", "gt": ">", "quot": '"', "apos": "'"}
 
@@ -50,7 +50,8 @@ def parse(path: Path, root: str, report: Counter[str]) -> tuple[str, list[Annota
         raise InputError(f"{path}: expected ]]></TEXT><TAGS> after the text: is the file whole?")
     annotations, bare, place = [], 0, middle.end()
     line, counted = 1 + content.count("\n", 0, place), place
-    while match := _ANNOTATION.match(content, place):
+    empty = bool(middle[1])  # <TAGS/>
+    while not empty and (match := _ANNOTATION.match(content, place)):
         line, counted = line + content.count("\n", counted, place), place
         attributes = {}
         for name, value in _ATTRIBUTE.findall(match[2]):
@@ -58,7 +59,8 @@ def parse(path: Path, root: str, report: Counter[str]) -> tuple[str, list[Annota
             bare += ampersands
         annotations.append(Annotation(line, match[1], attributes))
         place = match.end()
-    if not re.compile(_END.format(root=root)).fullmatch(content, place):
+    end = _END.format(root=root, tags="" if empty else r"</TAGS\s*>\s*")
+    if not re.compile(end).fullmatch(content, place):
         line += content.count("\n", counted, place)
         raise InputError(f'{path}:{line}: expected an annotation such as <NAME id="..." .../> or </TAGS></{root}>')
     report["files_with_bare_ampersands"] += bare > 0
