@@ -1,5 +1,7 @@
 """People's own words with BIO tags, from JSON lines, parquet and saved datasets."""
 
+import random
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -16,6 +18,7 @@ datasets = pytest.importorskip("datasets")
 
 SECRET = "Wickersham"
 ROW = {"tokens": ["chest", "pain", "today"], "ner_tags": ["B-problem", "I-problem", "O"]}
+ROW_COLUMNS = {"tokens": [["Mrs", SECRET]] * 20, "ner_tags": [["O", "B-NAME"]] * 20}
 COLUMNS = ColumnsConfig()
 
 
@@ -205,3 +208,20 @@ def test_any_rows_give_strict_tags_or_one_clear_error(tmp_path_factory, drawn):
     for words, tags in zip(rows.tokens or [], rows.tags or [], strict=True):
         assert len(words) == len(tags) > 0
         assert all(before[2:] == tag[2:] for before, tag in zip(["O", *tags], tags, strict=False) if tag[0] == "I")
+
+
+def test_damaged_parquet_gives_rows_or_one_clear_error(tmp_path):
+    path, rng = tmp_path / "x.parquet", random.Random(0)
+    datasets.Dataset.from_dict(ROW_COLUMNS).to_parquet(str(path))
+    whole, messages = path.read_bytes(), []
+    for _ in range(300):
+        content = bytearray(whole)
+        for _ in range(rng.randint(1, 4)):
+            content[rng.randrange(len(content))] = rng.randrange(256)
+        path.write_bytes(content)
+        try:
+            read(DataConfig(format="parquet"), str(path))
+        except InputError as problem:
+            messages.append(str(problem))
+    assert 0 < len(messages) < 300
+    assert not any(SECRET in message for message in messages)

@@ -92,9 +92,14 @@ def _one_table(files: list[Path]) -> "datasets.Dataset":
         except (pyarrow.ArrowException, OSError) as error:
             raise InputError(f"{file}: not a readable parquet file ({type(error).__name__})") from None
     try:
-        return datasets.Dataset(pyarrow.concat_tables(tables))
+        table = pyarrow.concat_tables(tables)
     except pyarrow.ArrowException:
         raise InputError(f"{files[0].parent}: the parquet files do not have the same columns and types") from None
+    try:
+        return datasets.Dataset(table)
+    except Exception as error:  # whatever the library makes of a damaged note on the columns' types
+        problem = f"{files[0]}: the columns' types cannot be read ({type(error).__name__}): save it again"
+    raise InputError(problem)  # outside of `except`, as everywhere: an error may hold what a file says
 
 
 def _from_hub(name: str, allow_download: bool) -> dict[str, "datasets.Dataset"]:
@@ -139,11 +144,19 @@ def _corpus(parts: "dict[str, tuple[str, datasets.Dataset]]", columns: ColumnsCo
 def _rows(source: str, part: "datasets.Dataset", columns: ColumnsConfig, report: Counter[str]) -> Rows:
     wanted = set(vars(columns).values())
     table: dict[str, list[Any]] = {name: [] for name in part.column_names}  # the others are only named in messages
-    table |= part.select_columns([name for name in part.column_names if name in wanted])[:]
+    table |= _values(source, part.select_columns([name for name in part.column_names if name in wanted]))
     for name, feature in part.features.items():
         if name in wanted:
             table[name] = _class_names(feature, table[name])
     return build_rows(source, table, range(len(part)), columns, require_label=True, unit="row", report=report)
+
+
+def _values(source: str, part: "datasets.Dataset") -> dict[str, list[Any]]:
+    try:
+        return part[:]
+    except Exception as error:  # bytes that are no text, and what else a damaged file holds
+        problem = f"{source}: values that cannot be read ({type(error).__name__}): save the data again"
+    raise InputError(problem)
 
 
 def _class_names(feature: Any, values: list[Any]) -> list[Any]:
