@@ -117,7 +117,8 @@ class SyntheticConfig:
 class DataConfig:
     """Where the examples come from and how they are cut."""
 
-    format: str = "synthetic"  # jsonl | csv | parquet | hf | mimic3 | i2b2_2010 | i2b2_2012 | ... | synthetic
+    # jsonl | csv | parquet | hf | mimic3 | i2b2_2010 | i2b2_2012 | i2b2_2014 | mednli | synthetic
+    format: str = "synthetic"
     path: Optional[str] = None
     target: Optional[str] = None  # what a corpus with several is read for (i2b2_2010: relations); None = its first
     protocol: str = "fixed"  # fixed | paper (the paper's preparation, mistakes included)

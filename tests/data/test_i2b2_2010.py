@@ -203,6 +203,23 @@ def test_a_concept_over_a_line_end_is_tagged_in_both_lines(tmp_path):
     assert first_rows(root, unit="document").tags == [["O", "B-problem", "I-problem", "O"]]
 
 
+def test_a_text_that_goes_on_in_the_next_line_is_not_moved(tmp_path):
+    found = entities(
+        corpus(tmp_path, text="no chest\npain", concepts='c="chest pain" 1:0 1:1||t="problem"', relations="")
+    )
+    assert found.splits["train"].tags[:2] == [["B-problem", "I-problem"], ["O"]]
+    assert found.report["concepts_whose_text_differs"] == 1
+
+
+def test_words_are_what_stands_between_plain_spaces(tmp_path):
+    text = "see\u00a0chest\u2028pain today\x85 ."
+    concepts = 'c="see\u00a0chest\u2028pain" 1:0 1:0||t="problem"'
+    found = entities(corpus(tmp_path, text=text, concepts=concepts, relations=""))
+    assert found.splits["train"].tokens[0] == text.split(" ")
+    assert found.splits["train"].tags[0] == ["B-problem", "O", "O"]
+    assert found.report["concepts_moved_to_their_text"] == 0
+
+
 def test_an_empty_token_in_a_concept_is_no_word(tmp_path):
     root = corpus(tmp_path, concepts='c=" chest pain" 2:0 2:2||t="problem"', relations="")
     assert first_rows(root).tags[1] == TAGS[1][:2] + ["O"] * 4
@@ -249,6 +266,8 @@ def test_missing_folders_and_files_are_named(tmp_path):
     (tmp_path / "concept_assertion_relation_training_data/beth/concept/record-2.con").unlink()
     (tmp_path / "test_data/0001.txt").unlink()
     assert "test_data: no .txt file; the folder has none" in error(tmp_path)
+    (tmp_path / "reference_standard_for_test_data").rename(tmp_path / "reference")
+    assert "no folder reference_standard_for_test_data in it" in error(tmp_path)
 
 
 def test_a_row_for_each_pair_of_a_line(tmp_path):

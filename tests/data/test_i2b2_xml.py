@@ -130,13 +130,15 @@ def test_a_file_without_annotations(tmp_path):
 @pytest.mark.parametrize(
     ("place", "text", "spans", "tags", "counted"),
     [
-        ((0, 10, "chest pain"), "chest pain", [(0, 10)], "B I O O O O", None),
+        ((0, 10, "chest pain"), "chest pain", [(0, 10)], "B I O O O O", ""),
         ((0, 10, "chest  pain"), "chest\npain", [(0, 10)], "B", "pieces_of_entities_over_lines"),
-        ((0, 11, "pain&apos;s"), "pain&apos;s", [(0, 11)], "B I I I I", None),  # CDATA keeps what attributes resolve
+        ((0, 11, "pain&apos;s"), "pain&apos;s", [(0, 11)], "B I I I I", ""),  # CDATA keeps what attributes resolve
         ((2, 12, "chest pain"), "chest pain", [(0, 10)], "B I O O O O", "spans_moved_to_their_text"),
         ((16, 20, "pain"), "chest pain", [(6, 10)], "O B O O O O", "spans_moved_to_their_text"),
         ((900, 904, "pain"), "chest pain", [], "O O O O O O", "spans_outside_the_text"),
-        ((1, 4, "pain"), "pain, pain", [(1, 4)], "B O O O O O", "spans_whose_text_differs"),
+        ((1, 3, "12"), "2012, 12x", [(6, 8)], "O O B O O O", "spans_moved_to_their_text"),  # not into another word
+        ((3, 6, "chest"), "chests", [(3, 6)], "B O O O", "spans_whose_text_differs spans_inside_words"),
+        ((1, 4, "pain"), "pain, pain", [(1, 4)], "B O O O O", "spans_whose_text_differs spans_inside_words"),
         ((0, 5, "cheast"), "chest pain", [(0, 5)], "B O O O O O", "spans_whose_text_differs"),
         ((5, 5, "cheast"), "chest pain", [], "O O O O O O", "spans_outside_the_text"),
         ((7, 5, "pain"), "chest pain", [(6, 10)], "O B O O O O", "spans_moved_to_their_text"),
@@ -149,11 +151,7 @@ def test_spans_and_their_repairs(tmp_path, place, text, spans, tags, counted):
     rows, report = read_events(tmp_path, text + ", then home.", event(*place))
     assert rows.spans[0] == [(*span, "PROBLEM") for span in spans]
     assert [tag[0] for tag in rows.tags[0]][: len(tags.split())] == tags.split()
-    if counted == "spans_inside_words":
-        assert report == {counted: 1}
-    else:
-        assert report.pop("spans_inside_words", 0) == (counted == "spans_whose_text_differs" and place[0] == 1)
-        assert report == ({counted: 1} if counted else {})
+    assert report == dict.fromkeys(counted.split(), 1)
 
 
 def test_types_that_are_missing_new_or_repeated(tmp_path):

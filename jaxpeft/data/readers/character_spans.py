@@ -98,13 +98,20 @@ def _plain(text: str) -> str:
 
 
 def _only_place_nearby(start: int, wanted: str, text: str) -> tuple[int, int] | None:
+    """Where whole words stand near an offset, if they do exactly once."""
     pieces = [re.escape(piece) for piece in wanted.split()]
     if not pieces:
         return None
-    pattern = re.compile(r"\s+".join(pieces))
+    before, after = _goes_on(wanted.split()[0][0]), _goes_on(wanted.split()[-1][-1])
+    pattern = re.compile(rf"(?<!{before})" + r"\s+".join(pieces) + rf"(?!{after})")
     window = range(max(0, start - _NEAR), min(len(text), start + _NEAR + 1))
     found = [match.span() for place in window if (match := pattern.match(text, place))]
     return found[0] if len(found) == 1 else None
+
+
+def _goes_on(character: str) -> str:
+    """A pattern of the characters that would make a word with this one; of none where it is a word alone."""
+    return r"[^\W\d_]" if character.isalpha() else r"\d" if character.isdecimal() else r"[^\s\S]"
 
 
 def _cut(text: str, spans: Iterable[Span], report: Counter[str]) -> list[tuple[int, int]]:

@@ -60,13 +60,15 @@ def find_sources(root: Path, relations: bool) -> dict[str, list[Source]]:
     train, reference = root / TRAIN, root / REFERENCE
     if not train.is_dir():
         raise InputError(f"data.path {root}: no folder {TRAIN} in it: expected the corpus as its owner ships it")
+    if not reference.is_dir():
+        raise InputError(f"data.path {root}: no folder {REFERENCE} in it: expected the corpus as its owner ships it")
     merged = (train / "txt").is_dir()
     sources = {}
     for part in ("train",) if merged else HOSPITALS:
         folder = train if merged else train / part
         sources[part] = _sources(part, folder / "txt", folder / "concept", folder / "rel" if relations else None)
     concepts = next((folder for name in ("concepts", "concept") if (folder := reference / name).is_dir()), None)
-    text = reference / "txt" if (reference / "txt").is_dir() and not (root / TEST).is_dir() else root / TEST
+    text = root / TEST if (root / TEST).is_dir() else reference / "txt"  # where the BLUE benchmark copies it to
     sources["test"] = _sources(
         "test", text, concepts or reference / "concepts", reference / "rel" if relations else None
     )
@@ -134,14 +136,13 @@ class _Lines:
         start, line_end = self._word(line, first), self.first[last_line]
         end = min(self._word(last_line, last) + 1, line_end)
         overshoots = self._word(last_line, last) >= line_end
-        wanted = mention[0].lower().split()
+        wanted = _WORD.findall(mention[0].lower())
         if start < end and self._says(start, end, wanted):
             report["concepts_past_the_line_end"] += overshoots
             return start, end
-        found = [place for place in self._of_line(line) if self._says(place, place + len(wanted), wanted)]
-        if line == last_line and wanted and len(found) == 1:
+        if line == last_line and (moved := self._only_place(line, wanted)):
             report["concepts_moved_to_their_text"] += 1
-            return found[0], found[0] + len(wanted)
+            return moved
         if start < end and not overshoots:
             report["concepts_whose_text_differs"] += 1
             return start, end
@@ -151,8 +152,13 @@ class _Lines:
     def _word(self, line: int, token: int) -> int:
         return self.first[line - 1] + max(0, token - self.empty_token[line - 1])
 
-    def _of_line(self, line: int) -> range:
-        return range(self.first[line - 1], self.first[line])
+    def _only_place(self, line: int, wanted: list[str]) -> tuple[int, int] | None:
+        """Where words stand in a line, if they do exactly once."""
+        last = self.first[line] - len(wanted)
+        found = [
+            place for place in range(self.first[line - 1], last + 1) if self._says(place, place + len(wanted), wanted)
+        ]
+        return (found[0], found[0] + len(wanted)) if wanted and len(found) == 1 else None
 
     def _says(self, start: int, end: int, wanted: list[str]) -> bool:
         return [word.lower() for word in self.words[start:end]] == wanted

@@ -74,9 +74,13 @@ def _flawed(rng: Random, text: str, span: Span, flaw: str) -> tuple[list[tuple[S
 
 
 def _stands_alone(text: str, start: int, end: int) -> bool:
-    """Whether the words of a span, which are as annotators write them, come nowhere else nearby."""
+    """Whether a span is of whole words, which are as annotators write them and come nowhere else nearby."""
     shown, near = text[start:end].replace("\n", " "), text[max(0, start - _NEAR) : end + _NEAR].replace("\n", " ")
-    return "&" not in shown and len(re.findall(f"(?={re.escape(shown)})", near)) == 1
+    return (
+        not _inside_word(text, start, end)
+        and "&" not in shown
+        and len(re.findall(f"(?={re.escape(shown)})", near)) == 1
+    )
 
 
 def _annotation(text: str, span: Span) -> tuple[Span, str]:
