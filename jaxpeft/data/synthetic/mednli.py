@@ -51,7 +51,7 @@ def _pairs(rng: Random) -> list[tuple[str, str, str]]:
     told = sentence(rng)
     while not (concepts := _stated(told)):
         told = sentence(rng)
-    premise = _shown(" ".join(piece.text for piece in told.pieces))
+    premise = html.unescape(" ".join(piece.text for piece in told.pieces))
     pairs = []
     for label in rng.sample(LABELS, len(LABELS)):
         concept = rng.choice(concepts)
@@ -61,7 +61,7 @@ def _pairs(rng: Random) -> list[tuple[str, str, str]]:
         forms = _HAS_NOT if label == "contradiction" else _HAS
         second = rng.choice(forms[kind]).replace("{0}", text)
         noted = rng.choice([one for one in LABELS if one != label]) if rng.random() < _OTHER_LABEL else label
-        pairs.append((premise, _shown(second[:1].upper() + second[1:] + " ."), noted))
+        pairs.append((premise, html.unescape(second[:1].upper() + second[1:] + " ."), noted))
     return pairs
 
 
@@ -70,10 +70,6 @@ def _stated(told: Sentence) -> list[Piece]:
     said = {word.lower() for piece in told.pieces if piece.slot not in _HAS for word in piece.text.split()}
     doubtful = said & {"no", "not", "never", "denied", "rule", "evaluate", "look", "ordered", "contraindicated", "held"}
     return [] if doubtful else [piece for piece in told.pieces if piece.slot in _HAS]
-
-
-def _shown(text: str) -> str:
-    return html.unescape(text)
 
 
 def _line(id: str, first: str, second: str, label: str) -> dict[str, str]:
