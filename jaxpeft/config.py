@@ -99,6 +99,8 @@ class ColumnsConfig:
     text: str = "text"
     text_pair: str = "text_pair"
     label: str = "label"
+    tokens: str = "tokens"  # words of a sentence or document
+    ner_tags: str = "ner_tags"  # a BIO tag a word
     patient: str = "patient"
     doc: str = "doc"
     id: str = "id"
@@ -108,7 +110,7 @@ class ColumnsConfig:
 class SyntheticConfig:
     """The stand-in corpus that `data.format = synthetic` writes into the workdir."""
 
-    corpus: str = "mimic3"
+    corpus: str = "mimic3"  # a format of a gated corpus
     documents: int = 1000
     seed: int = 0
 
@@ -117,11 +119,14 @@ class SyntheticConfig:
 class DataConfig:
     """Where the examples come from and how they are cut."""
 
-    format: str = "synthetic"  # jsonl | csv | hf | mimic3 | synthetic
+    # jsonl | csv | parquet | hf | mimic3 | i2b2_2010 | i2b2_2012 | i2b2_2014 | mednli | synthetic
+    format: str = "synthetic"
     path: Optional[str] = None
-    target: str = "triage"  # what a corpus with several targets is read for (mimic3: triage)
-    protocol: str = "fixed"
-    labels: tuple[str, ...] = ()  # () = those of the training split, sorted
+    target: Optional[str] = None  # what a corpus with several is read for (i2b2_2010: relations); None = its first
+    protocol: str = "fixed"  # fixed | paper (the paper's preparation, mistakes included)
+    unit: str = "sentence"  # an example of an entity corpus: sentence | document
+    labels: tuple[str, ...] = ()  # () = those of the training split, sorted; for entities their types
+    negative_label: str = "false"  # of two concepts that no relation connects
     max_length: int = 480  # tokens kept, special tokens included (the paper's 480)
     buckets: int = 6  # padded lengths that batches come in: more pad less and compile more
     cache_dir: Optional[str] = None  # tokenised data; None = inside the workdir

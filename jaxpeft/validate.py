@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from jaxpeft.config import Config, leaves
-from jaxpeft.data.readers import READERS
+from jaxpeft.data.readers import FORMATS, target_problem
 from jaxpeft.data.synthetic import GENERATORS
 from jaxpeft.errors import InputError
 from jaxpeft.peft import METHODS, patterns
@@ -21,8 +21,9 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "peft.method": tuple(METHODS),
     "peft.lora.bias": ("none", "all", "lora_only"),
     "peft.prompt.init": ("vocabulary", "noise"),
-    "data.format": tuple(READERS),
-    "data.protocol": ("fixed",),
+    "data.format": FORMATS,
+    "data.protocol": ("fixed", "paper"),
+    "data.unit": ("sentence", "document"),
     "data.synthetic.corpus": tuple(GENERATORS),
     "train.schedule": ("linear", "cosine", "constant"),
     "train.select_metric": tuple(name for name in METRIC_NAMES if name not in ("ece", "brier")),  # higher is better
@@ -130,7 +131,9 @@ def _combination_problems(config: Config) -> Iterator[str]:
     yield from patterns.problems("peft.lora.alpha_pattern", peft.lora.alpha_pattern, whole=False)
     if data.path is None and data.format != "synthetic":
         yield f"config.data.path is not set, and data.format {data.format!r} reads one"
-    if len(data.labels) == 1:
+    if problem := target_problem(data):
+        yield f"config.{problem}"
+    if len(data.labels) == 1 and (config.task != "token_classification" or "," in data.labels[0]):
         yield f"config.data.labels is {data.labels!r}: expected two or more; on a command line write \"('a','b')\""
     if data.max_length < 8:
         yield f"config.data.max_length is {data.max_length}, expected at least 8"

@@ -16,9 +16,10 @@ _PAIRS = (("train", "test"), ("train", "validation"), ("validation", "test"))
 class Splits:
     """The examples of one experiment.
 
-    `labels` is the order of the classes. `report` has the reader's counts and, for each pair of splits,
-    `train_test`: rows of the second whose text is also in the first; `train_test_patients` (or `_docs`):
-    groups that are in both; and `unseen_test_labels`, `unseen_test_rows`: what `labels` does not have.
+    `labels` is the order of the classes, of entities' types for entity rows. `report` has the reader's counts
+    and, for each pair of splits, `train_test`: rows of the second whose text is also in the first;
+    `train_test_patients` (or `_docs`): groups that are in both; and `unseen_test_labels`, `unseen_test_rows`:
+    what `labels` does not have.
     """
 
     train: Rows
@@ -35,8 +36,8 @@ def make_splits(corpus: Corpus, labels: tuple[str, ...] = (), seed: int = 0) -> 
     validation split a tenth of the training rows become one, in whole groups.
 
     Raises:
-        InputError: an empty split, fewer than two labels, training labels that `labels` lacks, or a group that
-            straddles splits that the source did not publish.
+        InputError: an empty split, fewer than two labels (of entities: none), training labels that `labels`
+            lacks, or a group that straddles splits that the source did not publish.
     """
     report = dict(corpus.report)
     splits = dict(corpus.splits)
@@ -52,8 +53,8 @@ def make_splits(corpus: Corpus, labels: tuple[str, ...] = (), seed: int = 0) -> 
     report |= _leakage(splits)
     report |= _straddling(splits, corpus.published)
     for split in ("validation", "test"):
-        unseen = [label for label in splits[split].label or () if label not in classes]
-        report |= {f"unseen_{split}_labels": len(set(unseen)), f"unseen_{split}_rows": len(unseen)}
+        unseen = [new for names in splits[split].answers or () if (new := names - set(classes))]
+        report |= {f"unseen_{split}_labels": len(set().union(*unseen)), f"unseen_{split}_rows": len(unseen)}
     return Splits(splits["train"], splits["validation"], splits["test"], classes, report)
 
 
@@ -67,13 +68,15 @@ def _refuse_empty(splits: dict[str, Rows]) -> None:
 
 
 def _classes(train: Rows, labels: tuple[str, ...]) -> tuple[str, ...]:
-    found = sorted(set(train.label or ()))
+    found = sorted(set().union(*train.answers or ()))
     classes = labels or tuple(found)
     if len(set(classes)) < len(classes):
         raise InputError(f"data.labels names a label twice: {listed(classes)}")
     if unknown := [label for label in found if label not in classes]:
         raise InputError(f"training labels that data.labels does not have: {listed(unknown)}")
-    if len(classes) < 2:
+    if train.tags is not None and not classes:
+        raise InputError("expected entities in the training split, found none: every tag is O")
+    if train.tags is None and len(classes) < 2:
         raise InputError(f"expected at least two labels, found {listed(classes)}: is data.columns.label the right one?")
     return classes
 

@@ -10,6 +10,7 @@ import numpy as np
 from jaxpeft.data.batches import Batch, assemble, plan_evaluation
 from jaxpeft.data.rows import Rows
 from jaxpeft.data.tokenise import Encoded, TextEncoder
+from jaxpeft.errors import InputError
 from jaxpeft.peft import Tree
 from jaxpeft.tasks import sequence_classification as task
 from jaxpeft.tasks.calibration import calibration_report
@@ -32,7 +33,9 @@ class Examples:
 
 
 def prepare(rows: Rows, encoder: TextEncoder, classes: Sequence[str], cache: Path | None) -> Examples:
-    """Tokenises a split, or takes its tokens from the cache folder, and numbers its labels."""
+    """Tokenises a split, or takes its tokens from the cache folder, and numbers its labels. Raises InputError."""
+    if rows.tags is not None:
+        raise InputError("the data has words with tags, and task sequence_classification wants texts with a label")
     labels = None if rows.label is None else task.encode_labels(rows.label, classes)
     return Examples(rows, encoder.encode(rows, cache), labels)
 

@@ -61,7 +61,8 @@ def test_local_files_leave_nothing_in_the_users_cache(tmp_path):
     part("one").to_parquet(str(tmp_path / "one.parquet"))
     code = (
         "import sys; from jaxpeft.config import DataConfig; from jaxpeft.data.readers import read\n"
-        "for path in sys.argv[1:]: read(DataConfig(format='hf'), path)"
+        "for path in sys.argv[1:]: read(DataConfig(format='hf'), path)\n"
+        "read(DataConfig(format='parquet'), path)"
     )
     home = {
         "HF_HOME": str(tmp_path / "cache"),

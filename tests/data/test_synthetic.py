@@ -153,6 +153,10 @@ def test_the_command_line(tmp_path, capsys):
     assert "30 labelled admissions" in capsys.readouterr().out
     assert main([f"--out={tmp_path}", "--documents=30"]) == 2
     assert capsys.readouterr().err.count("\n") == 1
+    assert main([f"--out={tmp_path / 'z'}", "--documents=5", "--corpus=i2b2_2010"]) == 0
+    assert "5 documents, in the format of i2b2_2010, and truth.jsonl" in capsys.readouterr().out
+    assert main([f"--out={tmp_path / 'z'}", "--documents=2", "--corpus=i2b2_2010"]) == 2
+    assert "documents is 2: expected at least 3" in capsys.readouterr().err
     with pytest.raises(SystemExit) as caught:
         main([f"--out={tmp_path / 'y'}", "--documents=many"])
     assert caught.value.code == 2

@@ -136,6 +136,14 @@ def test_a_config_under_which_nothing_began_may_be_mended(tmp_path, base, data):
     assert json.loads(workdir.config.read_text())["data"]["path"] == str(data)
 
 
+def test_words_with_tags_are_not_for_this_task(tmp_path, base):
+    row = {"tokens": ["w1", "w2"], "ner_tags": ["O", "B-x"]}
+    for split in ("train", "validation", "test"):
+        tiny.write_jsonl(tmp_path / "data" / f"{split}.jsonl", [row])
+    with pytest.raises(InputError, match="wants texts with a label"):
+        train(tiny.experiment(base, tmp_path / "data"), Workdir(tmp_path / "run"), started=time.time())
+
+
 def test_a_folder_of_other_things_is_refused(tmp_path, base, data):
     (tmp_path / "thesis.tex").write_text("")
     with pytest.raises(InputError, match=r"no config\.json of a run"):

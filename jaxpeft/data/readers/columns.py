@@ -1,14 +1,19 @@
 """From a table of values, as JSON, CSV or Arrow give them, to checked `Rows`."""
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 from jaxpeft.config import ColumnsConfig
+from jaxpeft.data.bio import is_tag, strict
 from jaxpeft.data.naming import listed, places
 from jaxpeft.data.rows import Rows
 from jaxpeft.errors import InputError
 
+Value = TypeVar("Value")
 _GROUPS = ("patient", "doc", "id")
+_TEXT, _NAME = "non-empty text", "text or a whole number"
+_WORDS, _TAGS = "a list of non-empty words", "a list of BIO tags: O, B-TYPE or I-TYPE"
 
 
 def build_rows(
@@ -18,11 +23,14 @@ def build_rows(
     columns: ColumnsConfig,
     require_label: bool,
     unit: str = "line",
+    report: Counter[str] | None = None,
 ) -> Rows:
     """Rows of a table of N values a column; `numbers` says which `unit` of `source` each row came from.
 
     Text must be non-empty; labels and ids text, whole numbers or booleans. A column that is optional may be
-    absent or empty, but not empty for some rows only.
+    absent or empty, but not empty for some rows only. Tables with a column of words and one of BIO tags, or
+    with words and no text, are entity rows: no label is read, and their text is the words, joined by one space,
+    if they have none. An I- that continues nothing begins an entity; `report` counts those.
 
     Raises:
         InputError: every problem of the table, with the first places of each; never a value.
@@ -30,14 +38,35 @@ def build_rows(
     if not numbers:
         raise InputError(f"{source}: no rows: expected at least one example")
     check = _Check(source, table, numbers, unit)
-    text = check.column("text", columns.text, _text, required=True)
-    pair = check.column("text_pair", columns.text_pair, _text)
-    label = check.column("label", columns.label, _name, required=require_label, whole=require_label)
-    groups = {field: check.column(field, getattr(columns, field), _name) for field in _GROUPS}
+    entities = has_words(table, columns)
+    tokens = check.column("tokens", columns.tokens, _words, _WORDS, required=True) if entities else None
+    tags = None
+    if entities:
+        tags = check.column("ner_tags", columns.ner_tags, _tags, _TAGS, require_label, whole=require_label)
+    text = check.column("text", columns.text, _text, _TEXT, required=not entities)
+    pair = check.column("text_pair", columns.text_pair, _text, _TEXT)
+    label = None
+    if not entities:
+        label = check.column("label", columns.label, _name, _NAME, required=require_label, whole=require_label)
+    patient, doc, id = (check.column(field, getattr(columns, field), _name, _NAME) for field in _GROUPS)
+    if tokens is not None and tags is not None:
+        check.lengths(tokens, tags)
     if check.problems:
         raise InputError(*check.problems)
-    assert text is not None
-    return Rows(text=text, label=label, text_pair=pair, **groups)
+    if text is None:
+        assert tokens is not None
+        text = [" ".join(words) for words in tokens]
+    if tags is not None:
+        repaired = [strict(row) for row in tags]
+        tags = [row for row, _ in repaired]
+        if report is not None:
+            report["stray_inside_tags"] += sum(stray for _, stray in repaired)
+    return Rows(text, label, pair, patient, doc, id, tokens, tags)
+
+
+def has_words(table: Mapping[str, Sequence[Any]], columns: ColumnsConfig) -> bool:
+    """Whether the rows of a table are words to be tagged rather than texts."""
+    return columns.tokens in table and (columns.ner_tags in table or columns.text not in table)
 
 
 class _Check:
@@ -48,8 +77,14 @@ class _Check:
         self.problems: list[str] = []
 
     def column(
-        self, field: str, name: str, convert: Callable[[Any], str | None], required: bool = False, whole: bool = True
-    ) -> list[str] | None:
+        self,
+        field: str,
+        name: str,
+        convert: Callable[[Any], Value | None],
+        wanted: str,
+        required: bool = False,
+        whole: bool = True,
+    ) -> list[Value] | None:
         """The converted column, or None where it is absent (or, if not `whole`, incomplete)."""
         values = self.table.get(name)
         if values is None or (not required and all(value is None or value == "" for value in values)):
@@ -61,12 +96,17 @@ class _Check:
         if not bad:
             return [value for value in converted if value is not None]
         if whole:
-            wanted = "non-empty text" if convert is _text else "text or a whole number"
             self.problems.append(
                 f"{self.source}: column {name!r} ({field}) should hold {wanted}, "
                 f"and does not in {places(self.unit, bad)}"
             )
         return None
+
+    def lengths(self, tokens: list[list[str]], tags: list[list[str]]) -> None:
+        """Notes rows whose words and tags differ in number."""
+        pairs = zip(self.numbers, tokens, tags, strict=True)
+        if bad := [number for number, words, row in pairs if len(words) != len(row)]:
+            self.problems.append(f"{self.source}: expected one tag a word, and not so in {places(self.unit, bad)}")
 
     def _missing(self, field: str, name: str) -> None:
         self.problems.append(
@@ -81,6 +121,14 @@ def _text(value: Any) -> str | None:
 
 def _name(value: Any) -> str | None:
     return str(value) if isinstance(value, int) else _text(value)
+
+
+def _words(value: Any) -> list[str] | None:
+    return value if isinstance(value, list) and value and all(map(_text, value)) else None
+
+
+def _tags(value: Any) -> list[str] | None:
+    return value if isinstance(value, list) and all(_text(tag) and is_tag(tag) for tag in value) else None
 
 
 def _is_unicode(value: str) -> bool:

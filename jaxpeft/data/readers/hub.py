@@ -1,13 +1,14 @@
-"""Hugging Face datasets: a folder of `save_to_disk`, parquet files, or a hub name. Nothing local is cached."""
+"""Hugging Face datasets and parquet: a folder of `save_to_disk`, parquet files, or a hub name. Caches nothing local."""
 
 import re
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jaxpeft.config import ColumnsConfig, DataConfig
 from jaxpeft.data.naming import listed
 from jaxpeft.data.readers.columns import build_rows
-from jaxpeft.data.readers.jsonl_csv import SPLIT_NAMES
+from jaxpeft.data.readers.split_files import SPLIT_NAMES, split_files
 from jaxpeft.data.rows import Corpus, Rows
 from jaxpeft.errors import InputError
 
@@ -31,8 +32,18 @@ def read(config: DataConfig, path: str, allow_download: bool = False) -> Corpus:
     local = Path(path).expanduser()
     parts = _local(local) if local.exists() else _from_hub(path, allow_download)
     named = _by_split(path, parts)
-    splits = {split: _rows(f"{path} ({split})", part, config.columns) for split, part in named.items()}
-    return Corpus(splits, published="all" not in splits)
+    return _corpus({f"{path} ({split})": (split, part) for split, part in named.items()}, config.columns)
+
+
+def read_parquet(config: DataConfig, path: str, allow_download: bool = False) -> Corpus:
+    """The splits of a folder with a parquet file each, or the rows of one file. Downloads nothing.
+
+    Raises:
+        InputError: a file that is missing, ambiguous or unreadable, or wrong columns, by file and row.
+    """
+    del allow_download
+    files = split_files(Path(path).expanduser(), "parquet")
+    return _corpus({str(file): (split, _one_table([file])) for split, file in files.items()}, config.columns)
 
 
 def _local(path: Path) -> dict[str, "datasets.Dataset"]:
@@ -59,24 +70,36 @@ def _saved(path: Path) -> dict[str, "datasets.Dataset"]:
 
 
 def _parquet(files: list[Path]) -> dict[str, "datasets.Dataset"]:
-    """Datasets of parquet files through Arrow: `Dataset.from_parquet` would copy the notes into the user's cache."""
+    names = {file: match["split"] if (match := _SHARD.fullmatch(file.name)) else "" for file in files}
+    known = {name for aliases in SPLIT_NAMES.values() for name in aliases}
+    by_split: dict[str, list[Path]] = {}
+    for file in files:
+        split = names[file] if known.issuperset(names.values()) and len(files) > 1 else "all"
+        by_split.setdefault(split, []).append(file)
+    return {split: _one_table(parts) for split, parts in by_split.items()}
+
+
+def _one_table(files: list[Path]) -> "datasets.Dataset":
+    """The dataset of parquet files through Arrow: `Dataset.from_parquet` would copy the notes into the user's cache."""
     import datasets
     import pyarrow
     import pyarrow.parquet
 
-    names = {file: match["split"] if (match := _SHARD.fullmatch(file.name)) else "" for file in files}
-    known = {name for aliases in SPLIT_NAMES.values() for name in aliases}
-    by_split: dict[str, list[Any]] = {}
+    tables = []
     for file in files:
-        split = names[file] if known.issuperset(names.values()) and len(files) > 1 else "all"
         try:
-            by_split.setdefault(split, []).append(pyarrow.parquet.read_table(file))
+            tables.append(pyarrow.parquet.read_table(file))
         except (pyarrow.ArrowException, OSError) as error:
             raise InputError(f"{file}: not a readable parquet file ({type(error).__name__})") from None
     try:
-        return {split: datasets.Dataset(pyarrow.concat_tables(tables)) for split, tables in by_split.items()}
+        table = pyarrow.concat_tables(tables)
     except pyarrow.ArrowException:
         raise InputError(f"{files[0].parent}: the parquet files do not have the same columns and types") from None
+    try:
+        return datasets.Dataset(table)
+    except Exception as error:  # whatever the library makes of a damaged note on the columns' types
+        problem = f"{files[0]}: the columns' types cannot be read ({type(error).__name__}): save it again"
+    raise InputError(problem)  # outside of `except`, as everywhere: an error may hold what a file says
 
 
 def _from_hub(name: str, allow_download: bool) -> dict[str, "datasets.Dataset"]:
@@ -111,13 +134,40 @@ def _by_split(source: str, parts: dict[str, "datasets.Dataset"]) -> dict[str, "d
     return named
 
 
-def _rows(source: str, part: "datasets.Dataset", columns: ColumnsConfig) -> Rows:
+def _corpus(parts: "dict[str, tuple[str, datasets.Dataset]]", columns: ColumnsConfig) -> Corpus:
+    """The corpus of datasets by source: each the name of its split, and its rows."""
+    report: Counter[str] = Counter()
+    splits = {split: _rows(source, part, columns, report) for source, (split, part) in parts.items()}
+    return Corpus(splits, dict(report), published="all" not in splits)
+
+
+def _rows(source: str, part: "datasets.Dataset", columns: ColumnsConfig, report: Counter[str]) -> Rows:
+    wanted = set(vars(columns).values())
+    table: dict[str, list[Any]] = {name: [] for name in part.column_names}  # the others are only named in messages
+    table |= _values(source, part.select_columns([name for name in part.column_names if name in wanted]))
+    for name, feature in part.features.items():
+        if name in wanted:
+            table[name] = _class_names(feature, table[name])
+    return build_rows(source, table, range(len(part)), columns, require_label=True, unit="row", report=report)
+
+
+def _values(source: str, part: "datasets.Dataset") -> dict[str, list[Any]]:
+    try:
+        return part[:]
+    except Exception as error:  # bytes that are no text, and what else a damaged file holds
+        problem = f"{source}: values that cannot be read ({type(error).__name__}): save the data again"
+    raise InputError(problem)
+
+
+def _class_names(feature: Any, values: list[Any]) -> list[Any]:
+    """Names in place of class numbers, also where a row has a list of them; -1 and None stand for "no label"."""
     import datasets
 
-    wanted = {columns.text, columns.text_pair, columns.label, columns.patient, columns.doc, columns.id}
-    table: dict[str, list[Any]] = {name: [] for name in part.column_names}  # the others are only named in messages
-    table |= part.select_columns([name for name in part.column_names if name in wanted])[:]
-    for name, feature in part.features.items():
-        if name in wanted and isinstance(feature, datasets.ClassLabel):  # -1 and None stand for "no label"
-            table[name] = [feature.int2str(i) if i is not None and i >= 0 else None for i in table[name]]
-    return build_rows(source, table, range(len(part)), columns, require_label=True, unit="row")
+    one = getattr(feature, "feature", feature)  # of a list: what it is a list of
+    if not isinstance(one, datasets.ClassLabel):
+        return values
+
+    def name(number: int | None) -> str | None:
+        return one.int2str(number) if number is not None and 0 <= number < one.num_classes else None
+
+    return [list(map(name, value)) if isinstance(value, list) else name(value) for value in values]

@@ -1,19 +1,17 @@
 """JSON lines and CSV: a folder with train, validation and test files, or one file that is split later."""
 
 import json
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from jaxpeft.config import ColumnsConfig, DataConfig
-from jaxpeft.data.naming import listed
-from jaxpeft.data.readers.columns import build_rows
+from jaxpeft.data.readers.columns import build_rows, has_words
+from jaxpeft.data.readers.split_files import SUFFIXES, format_of, split_files
 from jaxpeft.data.readers.text_files import csv_records, reading
 from jaxpeft.data.rows import Corpus, Rows
 from jaxpeft.errors import InputError
-
-SPLIT_NAMES = {"train": ("train",), "validation": ("validation", "valid", "val", "dev"), "test": ("test",)}
-_SUFFIXES = {"jsonl": (".jsonl", ".jsonl.gz"), "csv": (".csv", ".csv.gz")}
 
 
 def read(config: DataConfig, path: str, allow_download: bool = False) -> Corpus:
@@ -25,59 +23,39 @@ def read(config: DataConfig, path: str, allow_download: bool = False) -> Corpus:
     del allow_download
     files = split_files(Path(path).expanduser(), config.format)
     splits = {}
+    report: Counter[str] = Counter()
     for split, file in files.items():
-        splits[split], _ = read_rows(file, config.columns, require_label=True, format=config.format)
-    return Corpus(splits, published="all" not in splits)
-
-
-def split_files(path: Path, format: str) -> dict[str, Path]:
-    """The file of each split of a folder; {"all": path} for a file. Only validation may be missing."""
-    if path.is_file():
-        if (found := _format_of(path)) not in (None, format):
-            raise InputError(f"{path}: a .{found} file, but data.format is {format!r}: set data.format={found}")
-        return {"all": path}
-    if not path.is_dir():
-        raise InputError(f"data.path {path}: no such file or folder: expected a {format} file or a folder of them")
-    files = {split: _split_file(path, split, format) for split in SPLIT_NAMES}
-    return {split: file for split, file in files.items() if file is not None}
-
-
-def _split_file(folder: Path, split: str, format: str) -> Path | None:
-    wanted = [name + suffix for name in SPLIT_NAMES[split] for suffix in _SUFFIXES[format]]
-    found = [folder / name for name in wanted if (folder / name).is_file()]
-    if len(found) > 1:
-        raise InputError(f"{folder}: several files for {split}: {', '.join(file.name for file in found)}: keep one")
-    if not found and split != "validation":
-        present = sorted(entry.name for entry in folder.iterdir())
-        raise InputError(f"{folder}: no {split} file: looked for {', '.join(wanted)}; the folder has {listed(present)}")
-    return found[0] if found else None
-
-
-def _format_of(path: Path) -> str | None:
-    endings = ((format, suffix) for format, suffixes in _SUFFIXES.items() for suffix in suffixes)
-    return next((format for format, suffix in endings if path.name.lower().endswith(suffix)), None)
+        splits[split], _ = read_rows(file, config.columns, require_label=True, format=config.format, report=report)
+    return Corpus(splits, dict(report), published="all" not in splits)
 
 
 def read_rows(
-    path: Path, columns: ColumnsConfig, require_label: bool, format: str | None = None
+    path: Path,
+    columns: ColumnsConfig,
+    require_label: bool,
+    format: str | None = None,
+    report: Counter[str] | None = None,
 ) -> tuple[Rows, list[dict[str, Any]]]:
     """One file's rows, and the same rows as the file has them: every column, in its order, values unchanged.
 
     `format` is "jsonl" or "csv", by default what the file's name ends in. Without `require_label` the labels
-    are None unless every row has one.
+    (of words: the tags) are None unless every row has one. `report` counts repairs.
 
     Raises:
         InputError: a file that is missing or malformed, by name and line.
     """
-    format = format or _format_of(path)
-    if format is None:
-        endings = ", ".join(suffix for suffixes in _SUFFIXES.values() for suffix in suffixes)
+    format = format or format_of(path)
+    if format not in ("jsonl", "csv"):
+        endings = ", ".join((*SUFFIXES["jsonl"], *SUFFIXES["csv"]))
         raise InputError(f"{path}: cannot tell JSON lines from CSV: give the file a name that ends in {endings}")
     numbered = list((json_rows if format == "jsonl" else csv_rows)(path))
     raw = [row for _, row in numbered]
     names = dict.fromkeys(name for row in raw for name in row)
     table = {name: [row.get(name) for row in raw] for name in names}
-    return build_rows(str(path), table, [number for number, _ in numbered], columns, require_label), raw
+    if format == "csv" and has_words(table, columns):
+        raise InputError(f"{path}: CSV has no lists, so no {columns.tokens!r}: give words as JSON lines or parquet")
+    rows = build_rows(str(path), table, [number for number, _ in numbered], columns, require_label, report=report)
+    return rows, raw
 
 
 def json_rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:

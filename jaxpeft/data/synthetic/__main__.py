@@ -13,15 +13,16 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m jaxpeft.data.synthetic", description=synthetic.__doc__)
     parser.add_argument("--corpus", default="mimic3", help=f"one of {', '.join(synthetic.GENERATORS)}")
     parser.add_argument("--out", type=Path, required=True, help="a folder that is empty, new or written by this")
-    parser.add_argument("--documents", type=int, default=1000, help="admissions that carry a label")
+    parser.add_argument("--documents", type=int, default=1000, help="how many; mimic3: admissions with a label")
     parser.add_argument("--seed", type=int, default=0)
     flags = parser.parse_args(arguments)
     try:
-        truth = synthetic.write(flags.corpus, flags.out, flags.documents, flags.seed)
+        synthetic.write(flags.corpus, flags.out, flags.documents, flags.seed)
     except InputError as error:
         print(f"{parser.prog}: {error}", file=sys.stderr)
         return 2
-    print(f"{flags.out}: {len(truth)} labelled admissions, their tables in the format of MIMIC-III, and truth.jsonl")
+    what = synthetic.GENERATORS[flags.corpus].documents
+    print(f"{flags.out}: {flags.documents} {what}, in the format of {flags.corpus}, and truth.jsonl")
     return 0
 
 
