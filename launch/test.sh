@@ -10,4 +10,4 @@ install_once requirements-dev.txt
 "$python" -m ruff check
 "$python" -m ruff format --check
 "$python" -m mypy jaxpeft
-"$python" -m pytest -q "$@"
+"$python" -m pytest -q -n 2 --dist=loadfile "$@"  # a file stays in one process: its models are made once
