@@ -59,7 +59,8 @@ def compare(
     finished or not of the same data and labels, and for a metric that they do not have.
     """
     names = str(Workdir(first).predictions(split)), str(Workdir(second).predictions(split))
-    classes, negative_label = _classes(first, second), _negative_label(first)
+    classes = _classes(first, second)
+    negative_label = _negative_label(first, classes)
     ours, theirs = (read_predictions(Path(name)) for name in names)
     theirs = paired(ours, theirs, names)
     groups = groups_of(ours, theirs, names)
@@ -106,9 +107,10 @@ def _classes(first: Path, second: Path) -> list[str]:
     return found[0]
 
 
-def _negative_label(folder: Path) -> str | None:
-    """The label of pairs without a relation, where the run is one on relations."""
-    return read_json(Workdir(folder).config).get("data", {}).get("negative_label")
+def _negative_label(folder: Path, classes: Sequence[str]) -> str | None:
+    """The label of pairs without a relation, where the run is one on relations: its labels have it then."""
+    named = read_json(Workdir(folder).config).get("data", {}).get("negative_label")
+    return named if named in classes else None
 
 
 def _scores(
