@@ -8,37 +8,50 @@ import itertools
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO, TextIO, cast
+from typing import TextIO
 
 from jaxpeft.data.naming import listed
 from jaxpeft.errors import InputError
 
 _FIELD_LIMIT = 2**31 - 1  # a C long on every platform; a note longer than csv's 128 KiB is no error
 
+_Record = tuple[int, list[str]]
 
-def open_binary(path: Path) -> BinaryIO:
+
+def open_binary(path: Path) -> io.BufferedReader | gzip.GzipFile:
     """The bytes of a file, decompressed where its name ends in .gz."""
-    return cast(BinaryIO, gzip.open(path, "rb")) if path.suffix.lower() == ".gz" else path.open("rb")
+    return gzip.open(path, "rb") if path.suffix.lower() == ".gz" else path.open("rb")
 
 
 @contextlib.contextmanager
 def reading(path: Path, newline: str) -> Iterator[TextIO]:
     """An open text file, whose failures come as InputError with the file and, for bad bytes, the line."""
     try:
-        with open_binary(path) as binary, io.TextIOWrapper(binary, "utf-8-sig", newline=newline) as stream:
+        with reading_bytes(path) as binary, io.TextIOWrapper(binary, "utf-8-sig", newline=newline) as stream:
             yield stream
     except UnicodeDecodeError:
         problem = (
             f"{path}:{_first_undecodable_line(path)}: not UTF-8. Encodings are not guessed: convert the file, "
             "for example with `iconv -f CP1252 -t UTF-8`"
         )
+    else:
+        return
+    raise InputError(problem)  # outside of `except`: the decoding error holds the note's bytes
+
+
+@contextlib.contextmanager
+def reading_bytes(path: Path) -> Iterator[io.BufferedReader | gzip.GzipFile]:
+    """An open file, whose failures come as InputError with the file."""
+    try:
+        with open_binary(path) as binary:
+            yield binary
     except (EOFError, zlib.error, gzip.BadGzipFile):
         problem = f"{path}: not a whole gzip file: copy it again, or rename it if it is not compressed"
     except OSError as error:
         problem = f"{path}: cannot be read: {error.strerror or type(error).__name__}"
     else:
         return
-    raise InputError(problem)  # outside of `except`: the decoding error holds the note's bytes
+    raise InputError(problem)
 
 
 def _first_undecodable_line(path: Path) -> int:
@@ -51,7 +64,7 @@ def _first_undecodable_line(path: Path) -> int:
     return 1
 
 
-def csv_records(path: Path) -> Iterator[tuple[int, list[str]]]:
+def csv_records(path: Path) -> Iterator[_Record]:
     """Records of a CSV file with the line that each begins on; the first is the header.
 
     The delimiter is the one of `,` `;` and tab that the header line has most. Blank lines are skipped.
@@ -61,13 +74,7 @@ def csv_records(path: Path) -> Iterator[tuple[int, list[str]]]:
             empty column name.
     """
     with reading(path, newline="") as stream:
-        first = stream.readline()
-        delimiter = max(",;\t", key=first.count)
-        records = _records(path, itertools.chain([first], stream), delimiter)
-        header = next(records, None)
-        if header is None:
-            raise InputError(f"{path}: empty file: expected a header line and rows")
-        _check_header(path, header[1])
+        _, header, records = _opened_csv(path, stream)
         yield header
         width = len(header[1])
         for line, record in records:
@@ -79,7 +86,25 @@ def csv_records(path: Path) -> Iterator[tuple[int, list[str]]]:
             yield line, record
 
 
-def _records(path: Path, lines: Iterator[str], delimiter: str) -> Iterator[tuple[int, list[str]]]:
+def csv_header(path: Path) -> tuple[str, list[str]]:
+    """The delimiter and the columns of a CSV file. Raises as `csv_records` does."""
+    with reading(path, newline="") as stream:
+        delimiter, (_, header), _ = _opened_csv(path, stream)
+        return delimiter, header
+
+
+def _opened_csv(path: Path, stream: TextIO) -> tuple[str, _Record, Iterator[_Record]]:
+    first = stream.readline()
+    delimiter = max(",;\t", key=first.count)
+    records = _records(path, itertools.chain([first], stream), delimiter)
+    header = next(records, None)
+    if header is None:
+        raise InputError(f"{path}: empty file: expected a header line and rows")
+    _check_header(path, header[1])
+    return delimiter, header, records
+
+
+def _records(path: Path, lines: Iterator[str], delimiter: str) -> Iterator[_Record]:
     csv.field_size_limit(_FIELD_LIMIT)
     reader = csv.reader(lines, delimiter=delimiter, strict=True)
     start = 1
