@@ -124,6 +124,9 @@ class DataConfig:
     path: Optional[str] = None
     target: Optional[str] = None  # what a corpus with several is read for (i2b2_2010: relations); None = its first
     protocol: str = "fixed"  # fixed | paper (the paper's preparation, mistakes included)
+    split_lists: Optional[str] = None  # mimic3: a folder of CSV files that list the SUBJECT_ID of each split
+    few_shot: Optional[int] = None  # training examples a label (for entities: training documents); None = all
+    near_duplicates: bool = True  # count texts that are nearly the same in two splits
     unit: str = "sentence"  # an example of an entity corpus: sentence | document
     labels: tuple[str, ...] = ()  # () = those of the training split, sorted; for entities their types
     negative_label: str = "false"  # of two concepts that no relation connects
@@ -206,7 +209,7 @@ def settle(config: Config) -> Config:
         set_leaf(config, name, tuple(part for part in parts if part))
     for name in ("peft.lora.rank_pattern", "peft.lora.alpha_pattern"):
         set_leaf(config, name, tuple(part for entry in values[name] for part in _divided(entry)))
-    for name in ("model.ref", "peft.init_from", "data.path", "data.cache_dir"):
+    for name in ("model.ref", "peft.init_from", "data.path", "data.split_lists", "data.cache_dir"):
         path = os.path.expanduser(values[name] or "")
         if os.path.exists(path):  # else a package, a hub id, nothing, or an error later
             set_leaf(config, name, os.path.abspath(path))

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from jaxpeft.config import Config, leaves
-from jaxpeft.data.readers import FORMATS, target_problem
+from jaxpeft.data.readers import FORMATS, corpus_format, target_problem
 from jaxpeft.data.synthetic import GENERATORS
 from jaxpeft.errors import InputError
 from jaxpeft.peft import METHODS, patterns
@@ -38,6 +38,7 @@ POSITIVE = (
     "peft.p_tuning.tokens",
     "peft.p_tuning.hidden_size",
     "peft.prefix.tokens",
+    "data.few_shot",
     "data.max_length",
     "data.buckets",
     "data.synthetic.documents",
@@ -133,6 +134,8 @@ def _combination_problems(config: Config) -> Iterator[str]:
         yield f"config.data.path is not set, and data.format {data.format!r} reads one"
     if problem := target_problem(data):
         yield f"config.{problem}"
+    if data.split_lists is not None and corpus_format(data) != "mimic3":
+        yield f"config.data.split_lists is set, and data.format {data.format!r} has no use for lists of SUBJECT_ID"
     if len(data.labels) == 1 and (config.task != "token_classification" or "," in data.labels[0]):
         yield f"config.data.labels is {data.labels!r}: expected two or more; on a command line write \"('a','b')\""
     if data.max_length < 8:

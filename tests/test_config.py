@@ -128,8 +128,9 @@ def test_relative_paths_become_absolute(tmp_path, monkeypatch):
     (tmp_path / "notes.csv").touch()
     monkeypatch.chdir(tmp_path)
     config = Config()
-    config.data.path = config.peft.init_from = "notes.csv"
-    assert settle(config).data.path == settle(config).peft.init_from == str(tmp_path / "notes.csv")
+    config.data.path = config.peft.init_from = config.data.split_lists = "notes.csv"
+    settled = settle(config)
+    assert settled.data.path == settled.peft.init_from == settled.data.split_lists == str(tmp_path / "notes.csv")
     assert config.model.ref.startswith("package:")
 
 
@@ -192,6 +193,9 @@ def changed(**changes):
         ({"data__target": "weather"}, "config.data.target is 'weather': mimic3 has triage"),
         ({"data__target": "x", "data__format": "csv"}, "config.data.target is 'x': csv has none to choose from"),
         ({"data__unit": "page"}, "config.data.unit is 'page', expected one of sentence, document"),
+        ({"data__split_lists": "x", "data__format": "csv"}, "config.data.split_lists is set, and data.format 'csv'"),
+        ({"data__few_shot": 0}, "config.data.few_shot is 0, expected more than 0"),
+        ({"data__protocol": "papers"}, "config.data.protocol is 'papers', expected one of fixed, paper"),
         ({"data__max_length": 4}, "config.data.max_length is 4, expected at least 8"),
         ({"peft__target_regex": "(", "peft__method": "ia3"}, "is no regular expression"),
         ({"peft__target_regex": "x", "peft__target_modules": ("y",)}, "are both set: set one"),

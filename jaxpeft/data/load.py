@@ -13,7 +13,7 @@ from jaxpeft.errors import InputError
 def load(
     config: DataConfig, seed: int, workdir: Path | None, allow_download: bool, path_override: str | None = None
 ) -> Splits:
-    """The splits that a config describes; `seed` decides where one file is cut.
+    """The splits that a config describes; `seed` decides where one file is cut and which rows few-shot keeps.
 
     `path_override` stands in for `config.path`. Without either, format `synthetic` writes its tables into
     `<workdir>/data/synthetic` (a temporary folder if `workdir` is None) unless they are there, and reads them.
@@ -31,7 +31,10 @@ def load(
     else:
         with tempfile.TemporaryDirectory() as folder:
             corpus = read(config, str(_synthetic(config, Path(folder))), allow_download)
-    return make_splits(corpus, config.labels, seed)
+    few_shot = config.few_shot
+    if config.protocol == "paper" and any(rows.label is None for rows in corpus.splits.values()):
+        few_shot = None  # the paper's code ignores it for entities
+    return make_splits(corpus, config.labels, seed, few_shot, config.near_duplicates)
 
 
 def _synthetic(config: DataConfig, parent: Path) -> Path:

@@ -4,7 +4,9 @@ import dataclasses
 import hashlib
 from collections.abc import Sequence
 
+from jaxpeft.data.few_shot import few_shot_splits
 from jaxpeft.data.naming import listed
+from jaxpeft.data.near_duplicates import near_duplicates
 from jaxpeft.data.rows import Corpus, Rows
 from jaxpeft.errors import InputError
 
@@ -18,8 +20,8 @@ class Splits:
 
     `labels` is the order of the classes, of entities' types for entity rows. `report` has the reader's counts
     and, for each pair of splits, `train_test`: rows of the second whose text is also in the first;
-    `train_test_patients` (or `_docs`): groups that are in both; and `unseen_test_labels`, `unseen_test_rows`:
-    what `labels` does not have.
+    `train_test_near`: those whose text is nearly in the first; `train_test_patients` (or `_docs`): groups that are
+    in both; and `unseen_test_labels`, `unseen_test_rows`: what `labels` does not have.
     """
 
     train: Rows
@@ -29,11 +31,14 @@ class Splits:
     report: dict[str, int]
 
 
-def make_splits(corpus: Corpus, labels: tuple[str, ...] = (), seed: int = 0) -> Splits:
+def make_splits(
+    corpus: Corpus, labels: tuple[str, ...] = (), seed: int = 0, few_shot: int | None = None, near: bool = True
+) -> Splits:
     """The splits of a corpus: as its source made them, else by patient, document or text, seeded.
 
     `labels` gives the classes and their order; by default they are the training split's, sorted. Without a
-    validation split a tenth of the training rows become one, in whole groups.
+    validation split a tenth of the training rows become one, in whole groups. `few_shot` leaves so many training
+    rows a label (see `few_shot_splits`). `near` looks for texts that are nearly the same in two splits.
 
     Raises:
         InputError: an empty split, fewer than two labels (of entities: none), training labels that `labels`
@@ -50,7 +55,9 @@ def make_splits(corpus: Corpus, labels: tuple[str, ...] = (), seed: int = 0) -> 
         splits |= _divide(splits["train"], ("train", "validation"), shares, seed)
         _refuse_empty(splits)
         report["validation_rows_from_train"] = len(splits["validation"])
-    report |= _leakage(splits)
+    if few_shot is not None:
+        splits = few_shot_splits(splits, few_shot, seed, report)
+    report |= _leakage(splits, near)
     report |= _straddling(splits, corpus.published)
     for split in ("validation", "test"):
         unseen = [new for names in splits[split].answers or () if (new := names - set(classes))]
@@ -109,10 +116,11 @@ def text_keys(rows: Rows) -> list[str]:
     ]
 
 
-def _leakage(splits: dict[str, Rows]) -> dict[str, int]:
+def _leakage(splits: dict[str, Rows], near: bool) -> dict[str, int]:
     keys = {split: text_keys(rows) for split, rows in splits.items()}
     known = {split: set(found) for split, found in keys.items()}
-    return {f"{a}_{b}": sum(key in known[a] for key in keys[b]) for a, b in _PAIRS}
+    exact = {f"{a}_{b}": sum(key in known[a] for key in keys[b]) for a, b in _PAIRS}
+    return exact | (near_duplicates(keys, _PAIRS) if near else {})
 
 
 def _straddling(splits: dict[str, Rows], published: bool) -> dict[str, int]:
