@@ -1,8 +1,8 @@
 import csv
 import gzip
-import io
 import json
 import random
+import sys
 from pathlib import Path
 
 import pytest
@@ -11,51 +11,28 @@ from hypothesis import strategies as st
 
 from jaxpeft.config import DataConfig
 from jaxpeft.data import synthetic
-from jaxpeft.data.readers import read
-from jaxpeft.data.readers.mimic3 import TRIAGE_CODES, clean, patient_split
-from jaxpeft.data.rows import Corpus, Rows
+from jaxpeft.data.readers import csv_blocks, read
+from jaxpeft.data.readers.mimic3 import TARGETS
+from jaxpeft.data.readers.mimic3_splits import hashed_split
+from jaxpeft.data.readers.mimic3_triage import TRIAGE_CODES, clean
+from jaxpeft.data.rows import Rows
+from jaxpeft.data.splits import make_splits
 from jaxpeft.errors import InputError
+from tests.data import mimic3_folder
+from tests.data.mimic3_folder import SECRET, USUAL, error, one_split, table
 
 MIMIC3 = DataConfig(format="mimic3")
-SECRET = "Mrs Wickersham swallowed her wedding ring on the night of the storm"
-NOTE = {
-    "ROW_ID": "1", "SUBJECT_ID": "7", "HADM_ID": "100", "CHARTDATE": "2151-08-04", "CHARTTIME": "", "STORETIME": "",
-    "CATEGORY": "Discharge summary", "DESCRIPTION": "Report", "CGID": "", "ISERROR": "", "TEXT": SECRET,
-}  # fmt: skip
-CODE = {"ROW_ID": "1", "SUBJECT_ID": "7", "HADM_ID": "100", "SEQ_NUM": "1", "ICD9_CODE": "41401"}
-
-
-def table(*rows: dict[str, str]) -> str:
-    text = io.StringIO()
-    writer = csv.DictWriter(text, list(rows[0]), quoting=csv.QUOTE_ALL, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return text.getvalue()
+PAPER = DataConfig(format="mimic3", protocol="paper")
 
 
 def folder(path: Path, notes: list[dict[str, str]], codes: list[dict[str, str]]) -> Path:
-    (path / "NOTEEVENTS.csv").write_text(table(*({**NOTE, **note} for note in notes)))
-    (path / "DIAGNOSES_ICD.csv").write_text(table(*({**CODE, **code} for code in codes)))
-    return path
-
-
-def one_split(corpus: Corpus) -> Rows:
-    full = [rows for rows in corpus.splits.values() if rows]
-    assert len(full) == 1
-    return full[0]
-
-
-def error(path: Path) -> str:
-    with pytest.raises(InputError) as caught:
-        read(MIMIC3, str(path))
-    assert "Wickersham" not in str(caught.value)
-    return str(caught.value)
+    return mimic3_folder.folder(path, NOTEEVENTS=notes, DIAGNOSES_ICD=codes)
 
 
 @pytest.fixture(scope="module")
 def twin(tmp_path_factory) -> Path:
     out = tmp_path_factory.mktemp("twin") / "tables"
-    synthetic.write("mimic3", out, documents=400, seed=5)
+    synthetic.write("mimic3", out, documents=200, seed=5)
     return out
 
 
@@ -88,12 +65,15 @@ def test_the_twin_is_read_as_its_truth_says(tmp_path, twin, change):
         if change and file.suffix == ".csv":
             change(copy)
     truth = [json.loads(line) for line in (twin / "truth.jsonl").read_text().splitlines()]
-    for split, rows in read(MIMIC3, str(tmp_path)).splits.items():
-        wanted = [row for row in truth if row["split"] == split]
-        assert rows.doc == rows.id == [row["hadm_id"] for row in wanted]
-        assert rows.patient == [row["subject_id"] for row in wanted]
-        assert rows.label == [row["label"] for row in wanted]
-        assert not any(mark in text for text in rows.text for mark in ("[**", "_", "#", "\n", "w/", "WRONG PATIENT"))
+    for target in TARGETS:
+        for split, rows in read(DataConfig(format="mimic3", target=target), str(tmp_path)).splits.items():
+            wanted = [row for row in truth if (row["target"], row["split"]) == (target, split)]
+            assert len(wanted) > 10
+            assert rows.doc == rows.id == [row["hadm_id"] for row in wanted]
+            assert rows.patient == [row["subject_id"] for row in wanted]
+            assert rows.label == [row["label"] for row in wanted]
+            marks = ("[**", "_", "#", "\n", "w/", "WRONG PATIENT") if target == "triage" else ("Discharge", "Course:")
+            assert not any(mark in text for text in rows.text for mark in marks)
 
 
 def test_the_twin_holds_what_a_reader_has_to_deal_with(twin):
@@ -102,6 +82,18 @@ def test_the_twin_holds_what_a_reader_has_to_deal_with(twin):
     assert all(corpus.report[name] > 0 for name in some)
     assert sum(corpus.report.values()) == sum(corpus.report[name] for name in some)
     assert not corpus.published
+    deaths = read(DataConfig(format="mimic3", target="mortality"), str(twin)).report
+    some = (
+        "newborns", "admissions_without_main_sections", "notes_with_a_death_taken_out", "notes_that_tell_of_a_death",
+    )  # fmt: skip
+    assert all(deaths[name] > 0 for name in some)
+
+
+def test_neither_pandas_nor_the_csv_module_reads_the_notes(twin, monkeypatch):
+    expected = read(MIMIC3, str(twin))
+    monkeypatch.setitem(sys.modules, "pandas", None)  # its versions differ in what a replacement means
+    monkeypatch.setattr(csv_blocks, "csv_records", None)
+    assert read(MIMIC3, str(twin)) == expected
 
 
 def test_classes_and_codes_are_the_papers():
@@ -111,8 +103,8 @@ def test_classes_and_codes_are_the_papers():
 
 
 def test_patients_are_split_by_hash():
-    assert [patient_split(str(i)) for i in range(1, 9)] == PATIENT_SPLITS
-    found = [patient_split(str(i)) for i in range(20_000)]
+    assert [hashed_split(str(i), (0.6, 0.2, 0.2)) for i in range(1, 9)] == PATIENT_SPLITS
+    found = [hashed_split(str(i), (0.6, 0.2, 0.2)) for i in range(20_000)]
     assert found.count("train") == pytest.approx(12_000, rel=0.03)
     assert found.count("validation") == pytest.approx(4_000, rel=0.06)
 
@@ -198,6 +190,69 @@ def test_codes_are_text_and_a_lost_zero_is_reported(tmp_path):
     assert corpus.report["icd_codes_that_lost_their_zero"] == 1
 
 
+def test_the_papers_triage_loses_septicaemia_and_splits_admissions(tmp_path):
+    codes = ("0389", "389", "5849", "0389", *["41401"] * 60)
+    stays = {str(100 + i): code for i, code in enumerate(codes)}
+    notes = [{"HADM_ID": number, "TEXT": f"note {number}", "SUBJECT_ID": "7"} for number in stays]
+    path = folder(tmp_path, notes, [{"HADM_ID": number, "ICD9_CODE": code} for number, code in stays.items()])
+    fixed, paper = read(MIMIC3, str(path)), read(PAPER, str(path))
+    assert one_split(fixed).label.count("AcuteMedicine") == 4
+    kept = {doc: label for rows in paper.splits.values() for doc, label in zip(rows.doc, rows.label, strict=True)}
+    assert kept.keys() == stays.keys() - {"100", "103"}
+    assert (kept["101"], kept["102"]) == ("AcuteMedicine", "AcuteMedicine")
+    for split, rows in paper.splits.items():
+        assert {hashed_split(doc, (0.6, 0.2, 0.2)) for doc in rows.doc} == {split}
+    home = next(split for split, rows in fixed.splits.items() if rows)
+    assert paper.report["paper_rows_of_0389_left_out"] == 2
+    assert paper.report["paper_rows_in_another_split"] == len(kept) - len(paper.splits[home]) > 10
+    changed = {"paper_rows_of_0389_left_out", "paper_rows_in_another_split"}
+    assert {name: count for name, count in paper.report.items() if name not in changed} == fixed.report
+
+
+def test_patients_that_the_papers_split_divides_are_counted_and_not_refused(twin):
+    report = make_splits(read(PAPER, str(twin))).report
+    assert report["train_test_patients"] > 0
+    assert make_splits(read(MIMIC3, str(twin))).report["train_test_patients"] == 0
+
+
+def lists(path: Path, **patients: str) -> str:
+    path.mkdir(exist_ok=True)
+    for name, numbers in patients.items():
+        (path / f"{name}.csv").write_text("SUBJECT_ID\n" + numbers.replace(" ", "\n") + "\n")
+    return str(path)
+
+
+def test_published_lists_decide_the_split(tmp_path):
+    notes = [{"SUBJECT_ID": str(i), "HADM_ID": str(100 + i), "TEXT": f"note {i}"} for i in range(1, 9)]
+    path = folder(tmp_path, notes, [{"SUBJECT_ID": str(i), "HADM_ID": str(100 + i)} for i in range(1, 9)])
+    split_lists = lists(tmp_path / "lists", mimic_train="1 2 2 3.0 99", mimic_val="5", mimic_test="7 8")
+    corpus = read(DataConfig(format="mimic3", split_lists=split_lists), str(path))
+    assert {split: rows.patient for split, rows in corpus.splits.items()} == {
+        "train": ["1", "2", "3"],
+        "validation": ["5"],
+        "test": ["7", "8"],
+    }
+    assert corpus.report["rows_of_unlisted_patients"] == 2
+    assert not corpus.published
+
+
+def test_lists_that_cannot_be_used_are_refused(tmp_path):
+    path = folder(tmp_path, [{}], [{}])
+    assert "lists: no such folder" in error(path, split_lists=str(tmp_path / "lists"))
+    split_lists = lists(tmp_path / "lists", train="1 2", test="7")
+    assert "lists: expected one CSV file with validation or valid or val or dev in its name, found none" in error(
+        path, split_lists=split_lists
+    )
+    lists(tmp_path / "lists", dev="3", valid="4")
+    assert "found dev.csv, valid.csv" in error(path, split_lists=split_lists)
+    (tmp_path / "lists" / "dev.csv").unlink()
+    lists(tmp_path / "lists", test="7 4")
+    assert "test.csv:3: this patient is in the list for validation too" in error(path, split_lists=split_lists)
+    lists(tmp_path / "lists", test="7 x")
+    assert "test.csv:3: SUBJECT_ID is not a whole number" in error(path, split_lists=split_lists)
+    assert "data.protocol paper splits triage by admission" in error(path, split_lists=split_lists, protocol="paper")
+
+
 def test_numbers_and_categories_as_other_tools_write_them(tmp_path):
     changed = {"HADM_ID": "100.0", "SUBJECT_ID": "7.0", "CATEGORY": "Discharge summary ", "ISERROR": "0.0"}
     rows = one_split(read(MIMIC3, str(folder(tmp_path, [changed], [{"SEQ_NUM": "1.0"}]))))
@@ -236,14 +291,21 @@ def test_missing_tables_columns_and_targets(tmp_path):
     assert "no such folder" in error(tmp_path / "nowhere")
     folder(tmp_path, [{}], [{}])
     (tmp_path / "DIAGNOSES_ICD.csv").write_text("ROW_ID,HADM_ID\n")
-    assert "DIAGNOSES_ICD.csv:1: no column SUBJECT_ID, SEQ_NUM, ICD9_CODE; columns: ROW_ID, HADM_ID" in error(tmp_path)
-    with pytest.raises(InputError, match=r"data\.target is 'weather': mimic3 has triage"):
+    message = error(tmp_path)
+    assert "DIAGNOSES_ICD.csv:1: no column SUBJECT_ID, SEQ_NUM, ICD9_CODE; columns: ROW_ID, HADM_ID" in message
+    with pytest.raises(InputError, match=r"data\.target is 'weather': mimic3 has triage, mortality, length_of_stay"):
         read(DataConfig(format="mimic3", target="weather"), str(tmp_path))
 
 
 def test_nothing_to_learn_from(tmp_path):
     assert "primary code (SEQ_NUM 1)" in error(folder(tmp_path, [{}], [{"ICD9_CODE": "7746"}]))
     assert "no admission has both a triage label and a discharge" in error(folder(tmp_path, [{"HADM_ID": "5"}], [{}]))
+    notes = [{"CATEGORY": "Nursing"}]
+    expected = "NOTEEVENTS.csv: no note has the CATEGORY Discharge summary"
+    assert expected in error(folder(tmp_path, notes, [{}]))
+    header = (tmp_path / "NOTEEVENTS.csv").read_text().split("\n")[0]
+    (tmp_path / "NOTEEVENTS.csv").write_text(header.lower())
+    assert expected in error(tmp_path)
 
 
 def test_mimic4_is_refused_by_name(tmp_path):
@@ -257,7 +319,9 @@ def test_mimic4_is_refused_by_name(tmp_path):
 @pytest.fixture(scope="module")
 def small(tmp_path_factory) -> dict[str, bytes]:
     rng = random.Random(0)
-    notes = [{**NOTE, "HADM_ID": str(100 + i), "TEXT": f"{SECRET}.\nNo. {rng.random()}"} for i in range(6)]
+    notes = [
+        {**USUAL["NOTEEVENTS"], "HADM_ID": str(100 + i), "TEXT": f"{SECRET}.\nNo. {rng.random()}"} for i in range(6)
+    ]
     path = folder(tmp_path_factory.mktemp("small"), notes, [{"HADM_ID": str(100 + i)} for i in range(6)])
     return {file.name: file.read_bytes() for file in path.iterdir()}
 

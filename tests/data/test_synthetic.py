@@ -7,13 +7,20 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+from sklearn.feature_extraction.text import TfidfVectorizer
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import roc_auc_score
 
 from jaxpeft.config import DataConfig, SyntheticConfig
 from jaxpeft.data import synthetic
 from jaxpeft.data.load import load
+from jaxpeft.data.readers import read
 from jaxpeft.data.synthetic.__main__ import main
 from jaxpeft.errors import InputError
+
+SUMMARY = ("Discharge summary", "Report")
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -47,7 +54,7 @@ def test_the_same_seed_gives_the_same_bytes_whatever_the_hash_seed(tmp_path):
 
 def test_what_is_returned_is_what_is_written_and_private(tmp_path):
     truth = synthetic.write("mimic3", tmp_path / "a" / "b", 50, 0)
-    assert len(truth) == 50
+    assert collections.Counter(row["target"] for row in truth)["triage"] == 50
     assert [json.loads(line) for line in (tmp_path / "a" / "b" / "truth.jsonl").read_text().splitlines()] == truth
     assert (tmp_path / "a" / "b").stat().st_mode & 0o777 == 0o700
     assert [path.name for path in (tmp_path / "a").iterdir()] == ["b"]
@@ -84,6 +91,8 @@ def test_stays_of_a_patient_do_not_overlap_and_death_is_the_last(corpus):
 
 def test_notes_have_what_readers_stumble_over(corpus):
     notes = rows(corpus, "NOTEEVENTS")
+    reports = [note["HADM_ID"] for note in notes if (note["CATEGORY"], note["DESCRIPTION"]) == SUMMARY]
+    assert len(reports) - len(set(reports)) > 100
     kinds = collections.Counter((note["CATEGORY"], note["DESCRIPTION"]) for note in notes)
     assert kinds["Discharge summary", "Addendum"] > 100
     assert kinds["Physician ", "Report"] > 50
@@ -105,10 +114,37 @@ def test_labels_and_lengths_are_skewed_and_a_twentieth_of_the_codes_is_wrong(tmp
     assert min(labels.values()) > 80
     texts = [(text, label) for part in parts for text, label in zip(part.text, part.label or (), strict=True)]
     words = sorted(len(text.split()) for text, _ in texts)
-    assert 90 <= words[1300] <= 130
+    assert 110 <= words[1300] <= 150
     assert words[-1] > 700
     newborn = [label for text, label in texts if "NEONATOLOGY" in text]
     assert 0.02 < 1 - newborn.count("Obstetrics") / len(newborn) < 0.11
+
+
+@pytest.mark.parametrize(("target", "low", "high"), [("mortality", 0.8, 0.96), ("length_of_stay", 0.75, 0.9)])
+def test_outcomes_can_be_learned_from_what_is_said_on_admission_and_not_known(corpus, target, low, high):
+    splits = load(DataConfig(format="mimic3", path=str(corpus), target=target), 0, None, False)
+    words = TfidfVectorizer(ngram_range=(1, 2), min_df=2, sublinear_tf=True)
+    model = LogisticRegression(C=10, max_iter=1000).fit(words.fit_transform(splits.train.text), splits.train.label)
+    scores = model.predict_proba(words.transform(splits.test.text))
+    answers = np.array(splits.test.label)
+    areas = [roc_auc_score(answers == label, scores[:, i]) for i, label in enumerate(model.classes_)]
+    assert low < np.mean(areas) < high
+    shares = np.unique(answers, return_counts=True)[1] / len(answers)
+    assert shares.min() > 0.07
+    assert shares.max() < (0.93 if target == "mortality" else 0.5)
+
+
+def test_notes_give_some_deaths_away_and_lack_some_sections(corpus):
+    reports = {
+        target: read(DataConfig(format="mimic3", target=target), str(corpus)).report
+        for target in ("mortality", "length_of_stay")
+    }
+    found = reports["mortality"]
+    assert found["notes_with_a_death_taken_out"] > 10
+    assert found["notes_that_tell_of_a_death"] > 10
+    assert found["admissions_without_main_sections"] > 30
+    assert 200 < reports["length_of_stay"]["deaths"] < 350
+    assert found["newborns"] > 400
 
 
 def test_a_folder_with_other_files_is_not_overwritten(tmp_path):
@@ -118,7 +154,7 @@ def test_a_folder_with_other_files_is_not_overwritten(tmp_path):
     assert (tmp_path / "NOTEEVENTS.csv").read_text() == "real notes"
     synthetic.write("mimic3", tmp_path / "own", 10, 0)
     synthetic.write("mimic3", tmp_path / "own", 12, 0)
-    assert len((tmp_path / "own" / "truth.jsonl").read_text().splitlines()) == 12
+    assert (tmp_path / "own" / "truth.jsonl").read_text().count('"triage"') == 12
     (tmp_path / "own" / "thesis.tex").write_text("")
     with pytest.raises(InputError, match="has files that were not generated"):
         synthetic.write("mimic3", tmp_path / "own", 10, 0)

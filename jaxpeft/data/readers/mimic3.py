@@ -1,136 +1,98 @@
 """MIMIC-III v1.4 from its raw tables (Johnson et al. 2016): discharge summaries and a label an admission.
 
-Targets: `triage`, the seven ICD-9 classes of Taylor et al. 2024 (arXiv 2402.10597). The tables are read row by
-row, so memory holds the notes that are kept and never the 4 GB of NOTEEVENTS.
+Targets, as in Taylor et al. 2024 (arXiv 2402.10597): `triage`, seven classes of ICD-9 codes, from the whole summary;
+`mortality`, death in hospital (0, 1), and `length_of_stay`, up to 3, 7 and 14 days and longer (0 to 3), both from
+the sections that were known on admission. The tables are read row by row, so memory holds the notes that are kept
+and never the 4 GB of NOTEEVENTS.
 """
 
 import dataclasses
-import hashlib
-import re
 from collections import Counter
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from jaxpeft.config import DataConfig
-from jaxpeft.data.readers.mimic3_tables import discharge_notes, find_tables, primary_codes
+from jaxpeft.data.readers import mimic3_outcomes, mimic3_triage
+from jaxpeft.data.readers.mimic3_splits import hashed_split, listed_patients
+from jaxpeft.data.readers.mimic3_tables import find_tables
 from jaxpeft.data.rows import Corpus, Rows
 from jaxpeft.errors import InputError
-
-TRIAGE_CODES: dict[str, tuple[str, ...]] = {
-    "AcuteMedicine": ("0389", "5849"),
-    "Cardiology": ("41401", "41071", "4241", "4240", "4280", "41011", "41041"),
-    "Gastroenterology": ("5789", "5770"),
-    "Neurology": ("431", "430"),
-    "Obstetrics": ("V3001", "V3000", "V3101"),
-    "Oncology": ("1983",),
-    "Respiratory": ("51881", "486", "5070"),
-}
-_CLASS_OF = {code: name for name, codes in TRIAGE_CODES.items() for code in codes}
-
-# In this order: list marks are known by standing at the start of a line, so lines are joined last.
-_CLEANING = (
-    (re.compile(r"\[\*\*.*?\*\*\]|\[[^\[\]\n]*\]", re.DOTALL), ""),  # [**2151-7-16**], which may wrap, and [sic]
-    (re.compile(r"^[ \t]*\d{1,3}[.)](?=\s)", re.MULTILINE), ""),  # "1. " and "2) ", but not "1.5 mg"
-    (re.compile(r"\bw/o\b", re.IGNORECASE), "without"),
-    (re.compile(r"\bw/", re.IGNORECASE), "with "),
-    (re.compile(r"[_#]"), " "),
-    (re.compile(r"\s+"), " "),
-)
 
 
 @dataclasses.dataclass(frozen=True)
 class Target:
-    """What can be predicted from the tables: those it needs, how its rows are made, how patients are split."""
+    """What can be predicted from the tables: those it needs, how its rows are made, how they are split."""
 
     tables: tuple[str, ...]
-    rows: Callable[[Mapping[str, Path], Counter[str]], Rows]
+    rows: Callable[[Mapping[str, Path], str, Counter[str]], Rows]  # tables, protocol, report
     fractions: tuple[float, float, float]
+    paper_splits_admissions: bool = False  # the paper's split, which puts a patient on both sides
+
+
+TARGETS = {
+    "triage": Target(("NOTEEVENTS", "DIAGNOSES_ICD"), mimic3_triage.rows, (0.6, 0.2, 0.2), True),
+    "mortality": Target(("NOTEEVENTS", "ADMISSIONS"), mimic3_outcomes.mortality, (0.7, 0.1, 0.2)),
+    "length_of_stay": Target(("NOTEEVENTS", "ADMISSIONS"), mimic3_outcomes.length_of_stay, (0.7, 0.1, 0.2)),
+}
 
 
 def read(config: DataConfig, path: str, allow_download: bool = False) -> Corpus:
     """One row an admission, split by patient. Downloads nothing, whatever is allowed.
 
     `path` is the folder of the tables: `.csv` or `.csv.gz`, names and headers in either case. Where a table is
-    there in both forms the uncompressed one is read. `report` counts what was dropped or repaired.
+    there in both forms the uncompressed one is read. Patients are split by a hash of SUBJECT_ID or, if
+    `config.split_lists` names a folder, by the lists in it (see `listed_patients`). `report` counts what was dropped
+    or repaired.
+
+    `config.protocol` paper makes triage as the paper did: the class of code 0389 has 389 in its place, and the split
+    is by admission. `report` then has the rows that either changes, `paper_rows_of_0389_left_out` and
+    `paper_rows_in_another_split`. The other targets are the same.
 
     Raises:
-        InputError: an unknown target, missing or MIMIC-IV tables, malformed records by file and line, or nothing
+        InputError: missing or MIMIC-IV tables, malformed records by file and line, or nothing
             left to learn from.
     """
     del allow_download
-    if config.target not in TARGETS:
-        raise InputError(f"data.target is {config.target!r}: mimic3 has {', '.join(TARGETS)}")
-    target = TARGETS[config.target]
+    name = config.target or next(iter(TARGETS))
+    target = TARGETS[name]
+    by_admission = target.paper_splits_admissions and config.protocol == "paper"
+    if by_admission and config.split_lists is not None:
+        raise InputError("data.split_lists holds patients; data.protocol paper splits triage by admission: unset one")
+    tables = find_tables(Path(path).expanduser(), target.tables)
+    lists = None if config.split_lists is None else listed_patients(Path(config.split_lists).expanduser())
     report: Counter[str] = Counter()
-    rows = target.rows(find_tables(Path(path).expanduser(), target.tables), report)
+    rows = target.rows(tables, config.protocol, report)
     if not rows:
-        raise InputError(f"{path}: no admission has both a {config.target} label and a discharge summary")
-    return Corpus(_split_by_patient(rows, target.fractions), dict(report), published=False)
+        raise InputError(f"{path}: no admission has both a {name} label and a discharge summary")
+    if lists is not None:
+        splits = _by_list(rows, lists, report)
+    else:
+        splits = _by_hash(rows, target.fractions, by_admission, report)
+    # As if published: the paper's split has patients on both sides, which is to be counted and not refused.
+    return Corpus(splits, dict(report), published=by_admission)
 
 
-def clean(note: str) -> str:
-    """A note as one line: without `[...]` marks, list numbers, underscores and `#`, and `w/` as "with"."""
-    for pattern, replacement in _CLEANING:
-        note = pattern.sub(replacement, note)
-    return note.strip()
-
-
-def patient_split(subject_id: str, fractions: tuple[float, float, float] = (0.6, 0.2, 0.2)) -> str:
-    """The split that a patient belongs to, by a hash of SUBJECT_ID: the same on every machine and for every seed."""
-    place = int.from_bytes(hashlib.sha256(subject_id.encode()).digest()[:8], "big") / 2**64
-    if place < fractions[0]:
-        return "train"
-    return "validation" if place < fractions[0] + fractions[1] else "test"
-
-
-def _split_by_patient(rows: Rows, fractions: tuple[float, float, float]) -> dict[str, Rows]:
+def _by_hash(
+    rows: Rows, fractions: tuple[float, float, float], by_admission: bool, report: Counter[str]
+) -> dict[str, Rows]:
     assert rows.patient is not None
-    indices: dict[str, list[int]] = {"train": [], "validation": [], "test": []}
-    for index, patient in enumerate(rows.patient):
-        indices[patient_split(patient, fractions)].append(index)
-    return {split: rows.take(chosen) for split, chosen in indices.items()}
+    assert rows.doc is not None
+    places = [hashed_split(patient, fractions) for patient in rows.patient]
+    if by_admission:
+        by_patient, places = places, [hashed_split(admission, fractions) for admission in rows.doc]
+        report["paper_rows_in_another_split"] = sum(map(str.__ne__, by_patient, places))
+    return _divide(rows, places)
 
 
-def _triage(tables: Mapping[str, Path], report: Counter[str]) -> Rows:
-    """Discharge summaries of the admissions, newborns' included, whose primary code belongs to a class.
-
-    One row an admission, as prediction would meet it: its reports, then its addenda, each by date, joined by a
-    blank line and cleaned.
-    """
-    classes, patients = _classes(tables["DIAGNOSES_ICD"], report)
-    notes = discharge_notes(tables["NOTEEVENTS"], patients, report)
-    report["admissions_without_summary"] = len(classes) - len(notes)
-    admissions, texts = [], []
-    for admission in sorted(notes, key=int):
-        text = clean("\n\n".join(notes[admission]))
-        if text:
-            admissions.append(admission)
-            texts.append(text)
-    report["admissions_without_text"] = len(notes) - len(admissions)
-    return Rows(
-        text=texts,
-        label=[classes[admission] for admission in admissions],
-        patient=[patients[admission] for admission in admissions],
-        doc=admissions,
-        id=admissions,
-    )
+def _by_list(rows: Rows, lists: Mapping[str, str], report: Counter[str]) -> dict[str, Rows]:
+    assert rows.patient is not None
+    report["rows_of_unlisted_patients"] = sum(patient not in lists for patient in rows.patient)
+    return _divide(rows, [lists.get(patient, "") for patient in rows.patient])
 
 
-def _classes(path: Path, report: Counter[str]) -> tuple[dict[str, str], dict[str, str]]:
-    """HADM_ID -> class, and HADM_ID -> SUBJECT_ID, of the admissions whose primary code belongs to a class."""
-    codes = primary_codes(path, report)
-    classes, patients = {}, {}
-    report["icd_codes_that_lost_their_zero"] = 0
-    for admission, (patient, code) in codes.items():
-        if code not in _CLASS_OF and "0" + code in _CLASS_OF:  # 389 for 0389: read as a number somewhere on its way
-            code = "0" + code
-            report["icd_codes_that_lost_their_zero"] += 1
-        if code in _CLASS_OF:
-            classes[admission], patients[admission] = _CLASS_OF[code], patient
-    report["admissions_of_other_codes"] = len(codes) - len(classes)
-    if not classes:
-        raise InputError(f"{path}: no admission's primary code (SEQ_NUM 1) is one of triage's, such as 41401")
-    return classes, patients
-
-
-TARGETS = {"triage": Target(("NOTEEVENTS", "DIAGNOSES_ICD"), _triage, (0.6, 0.2, 0.2))}
+def _divide(rows: Rows, places: list[str]) -> dict[str, Rows]:
+    """Each split's rows; `places` names the split of each row."""
+    return {
+        split: rows.take([index for index, place in enumerate(places) if place == split])
+        for split in ("train", "validation", "test")
+    }

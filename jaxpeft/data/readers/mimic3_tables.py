@@ -1,25 +1,23 @@
-"""The raw tables of MIMIC-III: finding them, reading chosen columns, discharge summaries and primary codes."""
+"""The raw tables of MIMIC-III: finding them, reading chosen columns, admissions and primary codes."""
 
 import dataclasses
-import hashlib
+import datetime
+import itertools
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping
-from operator import itemgetter
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from jaxpeft.data.naming import listed
-from jaxpeft.data.readers.text_files import csv_records
+from jaxpeft.data.readers.csv_blocks import matching_records
+from jaxpeft.data.readers.text_files import csv_header, csv_records
 from jaxpeft.errors import InputError
 
 _MIMIC4_FILES = re.compile(r"(discharge|discharge_detail|radiology|radiology_detail|omr|hcpcsevents)\.csv(\.gz)?")
 _MIMIC4_COLUMNS = frozenset({"NOTE_ID", "NOTE_TYPE", "ICD_VERSION", "ICD_CODE"})
 _IDENTIFIER = re.compile(r"(\d+)(\.0)?")  # pandas writes 167853.0 in a column that has gaps
-_DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
-_ERROR_FLAGS = {"": False, "0": False, "0.0": False, "1": True, "1.0": True}
-_NOTE_COLUMNS = (
-    "SUBJECT_ID", "HADM_ID", "CHARTDATE", "CHARTTIME", "CATEGORY", "DESCRIPTION", "ISERROR", "TEXT"
-)  # fmt: skip
+_TIME = re.compile(r"\d{4}-\d{2}-\d{2}([ T]\d{2}:\d{2}:\d{2})?")
+FLAGS = {"": False, "0": False, "0.0": False, "1": True, "1.0": True}
 
 
 def find_tables(folder: Path, names: tuple[str, ...]) -> dict[str, Path]:
@@ -49,22 +47,27 @@ def _mimic4(path: Path) -> str:
     return f"{path}: a MIMIC-IV table: data.format mimic3 reads MIMIC-III, whose ICD-9 codes the classes are made of"
 
 
-def records(path: Path, columns: tuple[str, ...]) -> Iterator[tuple[int, tuple[str, ...]]]:
+def records(
+    path: Path, columns: Sequence[str], only: tuple[str, Callable[[str], bool]] | None = None
+) -> Iterator[tuple[int, list[str]]]:
     """The chosen columns of each record of a table, with the line that the record begins on.
+
+    `only` names a column and says which of its values are wanted: the way to read a table of gigabytes.
 
     Raises:
         InputError: MIMIC-IV's columns, a column that is missing, or a broken record.
     """
-    rows = csv_records(path)
-    _, header = next(rows)
+    _, header = csv_header(path)
     names = [name.strip().upper() for name in header]
     if _MIMIC4_COLUMNS.intersection(names):
         raise InputError(_mimic4(path))
-    if missing := [column for column in columns if column not in names]:
+    needed = [*columns, *([only[0]] if only else [])]
+    if missing := [column for column in needed if column not in names]:
         raise InputError(f"{path}:1: no column {', '.join(missing)}; columns: {listed(header)}")
-    pick = itemgetter(*(names.index(column) for column in columns))
-    for line, record in rows:
-        yield line, pick(record)
+    places = [names.index(column) for column in columns]
+    whole = itertools.islice(csv_records(path), 1, None)
+    for line, record in matching_records(path, names.index(only[0]), only[1]) if only else whole:
+        yield line, [record[place] for place in places]
 
 
 def identifier(value: str, column: str, path: Path, line: int) -> str:
@@ -97,62 +100,38 @@ def primary_codes(path: Path, report: Counter[str]) -> dict[str, tuple[str, str]
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class _Note:
-    admission: str
-    addendum: bool
-    order: tuple[str, str, int]  # CHARTDATE, CHARTTIME, place in the file
-    digest: bytes
-    text: str
+class Admission:
+    """A row of ADMISSIONS: `stay` is the time from ADMITTIME to DISCHTIME."""
+
+    patient: str
+    newborn: bool
+    died: bool
+    stay: datetime.timedelta
 
 
-def discharge_notes(path: Path, patients: Mapping[str, str], report: Counter[str]) -> dict[str, list[str]]:
-    """HADM_ID -> texts of its discharge summaries, reports before addenda, each by date.
-
-    `patients` maps the admissions that are wanted to their SUBJECT_ID. Notes with ISERROR 1, without HADM_ID or
-    text, or under another patient's number are dropped; of notes with the same text, whosever they are, only
-    the one with the last date is kept.
+def admissions(path: Path) -> dict[str, Admission]:
+    """HADM_ID -> admission.
 
     Raises:
-        InputError: malformed records, by line.
+        InputError: times or flags that are none, or two different rows of one HADM_ID.
     """
-    last: dict[bytes, tuple[str, str, int]] = {}
-    notes = []
-    for note in _summaries(path, patients, report):
-        last[note.digest] = max(note.order, last.get(note.digest, note.order))
-        if note.admission in patients:
-            notes.append(note)
-    kept = [note for note in notes if last[note.digest] == note.order]
-    report["duplicate_notes"] = len(notes) - len(kept)
-    texts: dict[str, list[str]] = {}
-    for note in sorted(kept, key=lambda note: (note.addendum, note.order)):
-        texts.setdefault(note.admission, []).append(note.text)
-    return texts
+    columns = ("SUBJECT_ID", "HADM_ID", "ADMISSION_TYPE", "HOSPITAL_EXPIRE_FLAG", "ADMITTIME", "DISCHTIME")
+    found: dict[str, Admission] = {}
+    for line, (patient, admission, kind, died, start, end) in records(path, columns):
+        if not died.strip() or died.strip() not in FLAGS:
+            raise InputError(f"{path}:{line}: HOSPITAL_EXPIRE_FLAG is neither 0 nor 1: are the columns shifted?")
+        stay = _time(end, "DISCHTIME", path, line) - _time(start, "ADMITTIME", path, line)
+        newborn = kind.strip().upper() == "NEWBORN"
+        value = Admission(identifier(patient, "SUBJECT_ID", path, line), newborn, FLAGS[died.strip()], stay)
+        if found.setdefault(identifier(admission, "HADM_ID", path, line), value) != value:
+            raise InputError(f"{path}:{line}: a second, different row for one HADM_ID")
+    return found
 
 
-def _summaries(path: Path, patients: Mapping[str, str], report: Counter[str]) -> Iterator[_Note]:
-    """Usable discharge summaries, in the order of the file; those of unwanted admissions without their text."""
-    report.update(dict.fromkeys(("notes_in_error", "notes_without_admission", "notes_without_text"), 0))
-    report["notes_of_another_patient"] = 0
-    for line, (patient, admission, date, time, category, kind, error, text) in records(path, _NOTE_COLUMNS):
-        if category.strip().lower() != "discharge summary":  # some categories end in a space
-            continue
-        if error.strip() not in _ERROR_FLAGS:
-            raise InputError(f"{path}:{line}: ISERROR is neither 0, 1 nor empty: are the columns shifted?")
-        if not _DATE.match(date):
-            raise InputError(f"{path}:{line}: CHARTDATE is not a date like 2151-07-16: are the columns shifted?")
-        if _ERROR_FLAGS[error.strip()]:
-            report["notes_in_error"] += 1
-        elif not admission.strip():
-            report["notes_without_admission"] += 1
-        elif not text.strip():
-            report["notes_without_text"] += 1
-        else:
-            admission = identifier(admission, "HADM_ID", path, line)
-            patient = identifier(patient, "SUBJECT_ID", path, line)
-            if patients.get(admission, patient) != patient:
-                report["notes_of_another_patient"] += 1
-                continue
-            digest = hashlib.blake2b(text.encode(), digest_size=16).digest()
-            addendum = kind.strip().lower() == "addendum"
-            order = (date[:10], time.strip(), line)
-            yield _Note(admission, addendum, order, digest, text if admission in patients else "")
+def _time(value: str, column: str, path: Path, line: int) -> datetime.datetime:
+    try:
+        if _TIME.fullmatch(value.strip()):
+            return datetime.datetime.fromisoformat(value.strip())
+    except ValueError:  # 2151-13-45
+        pass
+    raise InputError(f"{path}:{line}: {column} is not a time like 2151-07-16 14:29:00: are the columns shifted?")

@@ -1,7 +1,7 @@
 """Made-up corpora in the file formats of the gated ones, for trying things out and for tests.
 
 What they say is invented: a score on them says nothing about real notes. `truth.jsonl` says what a reader should
-find: of mimic3 a labelled admission a row, of mednli a pair, of the others a document.
+find: of mimic3 a target and admission a row, of mednli a pair, of the others a document.
 """
 
 import dataclasses

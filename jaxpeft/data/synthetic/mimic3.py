@@ -1,21 +1,23 @@
 """A made-up MIMIC-III: tables with the real ones' columns and quoting, around notes of the triage classes.
 
-Built to need what the real corpus needs of a reader (patients with several admissions, addenda, duplicates,
-notes in error, other categories, other codes) and of a classifier (wrong codes, rivals, evidence that comes
-late). About 6 % of the codes are not those of the note, so no classifier does much better than 0.94.
+Built to need what the real corpus needs of a reader (patients with several admissions, several reports and addenda,
+duplicates, notes in error, other categories, other codes, deaths that the note gives away) and of a classifier (wrong
+codes, rivals, evidence that comes late, outcomes by chance). About 6 % of the codes are not those of the note, so no
+classifier of triage does much better than 0.94.
 """
 
 import dataclasses
 import datetime
-import itertools
 from collections.abc import Iterable
 from pathlib import Path
 from random import Random
 
-from jaxpeft.data.readers.mimic3 import TRIAGE_CODES, patient_split
+from jaxpeft.data.readers.mimic3_splits import hashed_split
+from jaxpeft.data.readers.mimic3_triage import TRIAGE_CODES
 from jaxpeft.data.synthetic import mimic3_notes as notes
+from jaxpeft.data.synthetic.mimic3_outcomes import Condition
 
-VERSION = 1  # of what is written for given arguments
+VERSION = 2  # of what is written for given arguments
 TABLES = ("NOTEEVENTS.csv", "ADMISSIONS.csv", "PATIENTS.csv", "DIAGNOSES_ICD.csv")
 
 _CLASSES = tuple(TRIAGE_CODES)
@@ -24,6 +26,7 @@ _SHARES = {
     "AcuteMedicine": 0.05, "Oncology": 0.04,
 }  # fmt: skip
 _WRONG_CODE = 0.06
+_FRACTIONS = {"triage": (0.6, 0.2, 0.2), "mortality": (0.7, 0.1, 0.2), "length_of_stay": (0.7, 0.1, 0.2)}
 _OTHER_CODES = ("03842", "25013", "8208", "5712", "99811", "56212", "V3401", "4271", "44101", "1970", "2920")
 _SECONDARY_CODES = ("4019", "25000", "42731", "2724", "496", "5859", "4280", "41401", "5849", "486", "51881", "0389")
 _COLUMNS = {
@@ -51,6 +54,9 @@ class _Admission:
     died: bool = False
     sex: str = ""
     born: datetime.date = datetime.date.min
+    condition: Condition = Condition(acuity=0.0, burden=0.0)  # noqa: RUF009 - frozen
+    death: str = notes.SILENT  # how the note gives it away
+    abbreviated: bool = False  # the note lacks the main sections' names
 
     @property
     def newborn(self) -> bool:
@@ -58,11 +64,33 @@ class _Admission:
 
     @property
     def facts(self) -> notes.Stay:
-        return notes.Stay(self.sex, self.born, self.start.date(), self.end.date(), self.died)
+        return notes.Stay(
+            self.sex,
+            self.born,
+            self.start.date(),
+            self.end.date(),
+            self.died,
+            self.condition,
+            self.death,
+            self.abbreviated,
+        )
+
+    def answers(self) -> dict[str, str]:
+        """The label that a reader should find for each target that has one."""
+        found = {}
+        if self.usable and self.label:
+            found["triage"] = self.label
+        if self.usable and not self.newborn and not self.abbreviated:
+            if self.death != notes.TOLD:
+                found["mortality"] = str(int(self.died))
+            if not self.died:
+                days = round((self.end - self.start) / datetime.timedelta(days=1), 1)
+                found["length_of_stay"] = str(sum(days > limit for limit in (3, 7, 14)))
+        return found
 
 
 def generate(out: Path, documents: int, seed: int) -> list[dict[str, str]]:
-    """Writes the four tables into `out` and returns, by HADM_ID, what a reader should find in them."""
+    """Writes the four tables into `out` and returns, by target and HADM_ID, what a reader should find in them."""
     rng = Random(seed)
     admissions = _admissions(rng, documents)
     _give_patients(rng, admissions)
@@ -70,15 +98,17 @@ def generate(out: Path, documents: int, seed: int) -> list[dict[str, str]]:
     _write(out, "ADMISSIONS.csv", (_admission_row(rng, stay) for stay in admissions))
     _write(out, "PATIENTS.csv", _patients(admissions))
     _write(out, "DIAGNOSES_ICD.csv", _diagnoses(rng, admissions))
-    found = sorted((stay for stay in admissions if stay.label and stay.usable), key=lambda stay: stay.number)
     return [
         {
+            "target": target,
             "hadm_id": str(stay.number),
             "subject_id": str(stay.patient),
-            "label": str(stay.label),
-            "split": patient_split(str(stay.patient)),
+            "label": stay.answers()[target],
+            "split": hashed_split(str(stay.patient), fractions),
         }
-        for stay in found
+        for target, fractions in _FRACTIONS.items()
+        for stay in sorted(admissions, key=lambda stay: stay.number)
+        if target in stay.answers()
     ]
 
 
@@ -112,21 +142,30 @@ def _give_patients(rng: Random, admissions: list[_Admission]) -> None:
     for stay in admissions:
         if stay.newborn:
             _give_patient(rng, [stay], next(patients))
-    adults = iter([stay for stay in admissions if not stay.newborn])
-    while visits := list(itertools.islice(adults, rng.choices((1, 2, 3), (80, 15, 5))[0])):
-        _give_patient(rng, visits, next(patients))
+    adults = [stay for stay in admissions if not stay.newborn]
+    while adults:
+        visits = _give_patient(rng, adults[: rng.choices((1, 2, 3), (80, 15, 5))[0]], next(patients))
+        del adults[:visits]
 
 
-def _give_patient(rng: Random, visits: list[_Admission], patient: int) -> None:
+def _give_patient(rng: Random, visits: list[_Admission], patient: int) -> int:
+    """Makes the stays those of one patient, up to a death. Returns how many are."""
     newborn = visits[0].newborn
     start = datetime.datetime(2130, 1, 1) + datetime.timedelta(days=rng.randrange(20_000), minutes=rng.randrange(1440))
     born = start.date() - datetime.timedelta(days=0 if newborn else rng.randint(38 * 366, 85 * 366))
     sex = rng.choice("FM")
-    for stay in visits:
+    for number, stay in enumerate(visits, start=1):
         stay.patient, stay.born, stay.sex, stay.start = patient, born, sex, start
-        stay.end = start + datetime.timedelta(hours=24 + int(rng.lognormvariate(4.6, 0.7)) % 900)
+        stay.condition = Condition.draw(rng)
+        stay.end = start + stay.condition.stay(rng)
         start = stay.end + datetime.timedelta(days=rng.randint(10, 700))
-    visits[-1].died = not newborn and rng.random() < 0.12
+        if not newborn:
+            stay.abbreviated = rng.random() < 0.03
+            stay.died = stay.condition.dies(rng, stay.facts.age)
+        if stay.died:
+            stay.death = rng.choices((notes.SILENT, notes.MENTIONED, notes.TOLD), (0.8, 0.12, 0.08))[0]
+            return number
+    return len(visits)
 
 
 def _noteevents(rng: Random, admissions: list[_Admission]) -> Iterable[list[str]]:
@@ -148,6 +187,8 @@ def _notes_of(rng: Random, stay: _Admission) -> list[list[str]]:
         rows.append(_note(stay, later, "Discharge summary", "Report", text))
     if stay.usable and rng.random() < 0.02:
         rows.append(_note(stay, date, "Discharge summary", "Report", "WRONG PATIENT\n" + text, error=True))
+    if stay.usable and not stay.newborn and rng.random() < 0.03:
+        rows.append(_note(stay, stay.start.date(), "Discharge summary", "Report", notes.interim_summary(rng)))
     if stay.usable and rng.random() < 0.07:
         rows.append(_note(stay, later, "Discharge summary", "Addendum", notes.addendum(rng)))
     if rng.random() < 0.3:

@@ -5,9 +5,13 @@ import datetime
 import re
 from random import Random
 
+from jaxpeft.data.synthetic import mimic3_outcomes as outcomes
 from jaxpeft.data.synthetic import mimic3_words as words
 
 NEWBORN = "Obstetrics"
+SILENT, MENTIONED, TOLD = "silent", "mentioned", "told"  # how a note treats a death that admission could not know
+_MAIN = ("Chief Complaint", "History of Present Illness", "Past Medical History")
+_ABBREVIATED = ("CC", "HPI", "PMH")
 _SLOT = re.compile(r"\{(\w+)\}")
 _SECTION_BREAK = "\n\n"
 
@@ -25,6 +29,9 @@ class Stay:
     admitted: datetime.date
     discharged: datetime.date
     died: bool
+    condition: outcomes.Condition
+    death: str = SILENT
+    abbreviated: bool = False  # names the main sections CC, HPI and PMH
 
     @property
     def age(self) -> int:
@@ -48,6 +55,11 @@ def other_summary(rng: Random, classes: tuple[str, ...], stay: Stay) -> str:
     """A note of an admission whose primary code belongs to no class."""
     adults = tuple(name for name in classes if name != NEWBORN)
     return _Adult(rng, rng.choice(adults), adults, stay).note()
+
+
+def interim_summary(rng: Random) -> str:
+    """A report from the middle of a stay, which says nothing of the class or of the admission."""
+    return f"Interim summary:\n{_prose(rng, rng.sample(words.PLAIN, 3))}\n\nPlan:\n{_prose(rng, ['to continue'])}\n"
 
 
 def addendum(rng: Random) -> str:
@@ -81,16 +93,24 @@ class _Adult:
         rng = self.rng
         complaints = words.COMPLAINTS[self.rival if self.layout != _PLAIN and rng.random() < 0.5 else self.label]
         complaint = rng.choice(complaints)
+        titles = _ABBREVIATED if self.stay.abbreviated else _MAIN
         return [
-            f"Chief Complaint:\n{complaint}",
-            "History of Present Illness:\n" + self._present_illness(complaint),
-            self._section("Past Medical History", 0.55, _items(rng, self._history(1 + self._some(2.5)))),
+            f"{titles[0]}:\n{complaint}{self.stay.condition.manner(rng)}",
+            f"{titles[1]}:\n" + self._present_illness(complaint),
+            self._section(titles[2], 0.55, _items(rng, self._history(1 + self._some(2.5)))),
             self._section("Medications on Admission", 0.3, _items(rng, self._medications())),
             self._section("Allergies", 0.3, rng.choice(words.ALLERGIES)),
             self._section("Social History", 0.2, _prose(rng, rng.sample(words.PLAIN, 1 + self._some(1)))),
             self._section("Family History", 0.2, _prose(rng, [self._aside()])),
-            self._section("Physical Exam", 0.4, "\n".join(rng.sample(words.EXAM, 2 + min(12, self._some(3))))),
+            self._physical_exam(),
         ]
+
+    def _physical_exam(self) -> str:
+        rng = self.rng
+        found = [self.stay.condition.exam(rng), *rng.sample(words.EXAM, 1 + min(12, self._some(3)))]
+        if self.stay.death == MENTIONED:
+            return "Physical Exam:\n" + "\n".join([*found, say(rng, rng.choice(outcomes.DEATHS_MENTIONED))])
+        return self._section("Physical Exam", 0.4, "\n".join(found))
 
     def _course(self) -> list[str]:
         rng = self.rng
@@ -113,13 +133,14 @@ class _Adult:
         sex = rng.choice((self.stay.sex, "man" if self.stay.sex == "M" else "woman"))
         first = f"{self.stay.age} yo {sex} w/ {past} who "
         sentences = [say(rng, first + "{presented} " + complaint + " {since}")]
-        rest = [self._aside() for _ in range(self._some(1.2))] + self._filler(1.0)
+        rest = [self._aside() for _ in range(self._some(1.2))]
         if self.layout != _LATE:
             rest += self._findings(1 + (rng.random() < 0.45))
         if self.layout == _RIVALLED:
             rest += rng.sample(words.FINDINGS[self.rival], 1)
         rng.shuffle(rest)
-        return _prose(rng, sentences + rest)
+        told = [rng.choice(outcomes.DEATHS_TOLD)] if self.stay.death == TOLD else []
+        return _prose(rng, sentences + rest + self.stay.condition.statements(rng) + told)
 
     def _findings(self, count: int) -> list[str]:
         return self.rng.sample(words.FINDINGS[self.label], count)

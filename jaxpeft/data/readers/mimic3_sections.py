@@ -1,0 +1,68 @@
+"""What a discharge summary says that was known on admission, and whether it gives a death away.
+
+After van Aken et al. 2021, "Clinical Outcome Prediction from Admission Notes using Self-Supervised Knowledge
+Integration" (EACL).
+"""
+
+import re
+
+SECTIONS = (
+    "chief complaint",
+    "present illness",
+    "medical history",
+    "medications on admission",
+    "allergies",
+    "physical exam",
+    "family history",
+    "social history",
+)
+_MAIN = SECTIONS[:3]  # one of them at least makes a note of use
+_TERSE = ("physical exam", "medications on admission")  # where a death is mentioned and not told
+_NEXT_HEADER = re.compile(rb"\n[ \t\r]*\n[ \t]*[^\n:().|\\\d]+:")
+_DEATH_WORDS = ("expired", "died", "passed", "deceased", "death")  # each phrase has one; looked for first, being fast
+_DEATH = re.compile(r"(?i)\b(patient|pt)\.?\s+((had|has)\s+)?(expired|died|passed\s+away|deceased)\b")
+_DEATH_TOLD = re.compile(r"(?i)\b(s?he\s+expired|pronounced\s+expired|time\s+of\s+death)\b")
+
+
+def admission_sections(note: str) -> dict[str, str] | None:
+    """The sections of a note that were known on admission, each as one line; None if no main one says anything.
+
+    A section begins behind the first "name:" of the note, in either case, wherever it stands ("History of Present
+    Illness:"). It ends at a blank line before a header: a line with a colon and, before it, no digit, dot or bracket.
+    """
+    text = note.encode()
+    lower = text.lower()  # of bytes: ASCII only, so places stay the same
+    found = {}
+    for name in SECTIONS:
+        if content := _section(text, lower, name.encode() + b":"):
+            found[name] = content
+    return found if any(name in found for name in _MAIN) else None
+
+
+def _section(text: bytes, lower: bytes, header: bytes) -> str:
+    place = lower.find(header)
+    if place < 0:
+        return ""
+    start = place + len(header)
+    end = _NEXT_HEADER.search(text, start)
+    content = text[start : end.start() if end else len(text)]
+    return " ".join(content.decode().split())
+
+
+def without_death(sections: dict[str, str]) -> dict[str, str] | None:
+    """The sections without mentions of the patient's death; None where they tell of it."""
+    kept = dict(sections)
+    for name, content in sections.items():
+        lower = content.lower()
+        if not any(word in lower for word in _DEATH_WORDS):
+            continue
+        if name in _TERSE:
+            content = kept[name] = " ".join(_DEATH.sub("", content).split())
+        if _DEATH.search(content) or _DEATH_TOLD.search(content):
+            return None
+    return {name: content for name, content in kept.items() if content}
+
+
+def admission_text(sections: dict[str, str]) -> str:
+    """The sections under their titles, separated by blank lines."""
+    return "\n\n".join(f"{name.upper()}: {content}" for name, content in sections.items())
