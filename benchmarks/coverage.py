@@ -18,9 +18,9 @@ from typing import Any
 
 import numpy as np
 
+from jaxpeft.data.bio import Span
 from jaxpeft.tasks.clusters import FEW_CLUSTERS, Scores
 from jaxpeft.tasks.comparison import paired_differences
-from jaxpeft.tasks.entities import Span
 from jaxpeft.tasks.entity_scores import entity_scores
 from jaxpeft.tasks.metrics import classification_scores
 

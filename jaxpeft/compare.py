@@ -13,10 +13,10 @@ import numpy as np
 from absl import flags
 
 from jaxpeft.command_line import report_and_exit
+from jaxpeft.data.bio import spans_of_tags
 from jaxpeft.errors import InputError
 from jaxpeft.tasks.clusters import Scores
 from jaxpeft.tasks.comparison import paired_differences
-from jaxpeft.tasks.entities import spans_of_tags
 from jaxpeft.tasks.entity_scores import entity_scores
 from jaxpeft.tasks.metrics import classification_scores
 from jaxpeft.tasks.relations import relation_scores

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from jaxpeft import compare
-from jaxpeft.tasks.entities import spans_of_tags
+from jaxpeft.data.bio import spans_of_tags
 from jaxpeft.tasks.entity_scores import METRIC_NAMES as ENTITY_METRICS
 from jaxpeft.tasks.entity_scores import entity_scores
 from jaxpeft.tasks.metrics import METRIC_NAMES, classification_scores

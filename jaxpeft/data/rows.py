@@ -4,9 +4,7 @@ import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
-from jaxpeft.data.bio import entity_types
-
-Span = tuple[int, int, str]  # start, end (exclusive), type
+from jaxpeft.data.bio import Span, entity_types
 
 
 @dataclasses.dataclass(frozen=True)

@@ -18,9 +18,9 @@ from collections.abc import Hashable, Iterable, Sequence, Set
 
 import numpy as np
 
+from jaxpeft.data.bio import Span
 from jaxpeft.errors import InputError
 from jaxpeft.tasks.clusters import Scores, cluster_of_rows, ratio, score_sums, sum_by_cluster
-from jaxpeft.tasks.entities import Span
 
 NAMES = frozenset(("PATIENT",))
 PLACES = frozenset(("CITY", "STREET", "ZIP", "ORGANIZATION"))

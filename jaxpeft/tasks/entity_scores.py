@@ -25,9 +25,9 @@ from collections.abc import Hashable, Iterable, Sequence
 
 import numpy as np
 
+from jaxpeft.data.bio import Span
 from jaxpeft.errors import InputError
 from jaxpeft.tasks.clusters import Score, Scores, cluster_of_rows, defined, ratio, resampled, with_interval
-from jaxpeft.tasks.entities import Span
 
 SCHEMES = ("strict", "partial", "type")
 METRIC_NAMES = tuple(f"{quantity}_{scheme}" for scheme in SCHEMES for quantity in ("f1", "precision", "recall"))

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from jaxpeft.tasks.entities import OUTSIDE, Span
+from jaxpeft.data.bio import OUTSIDE, Span
 
 
 def labels_of_pieces(tags: Sequence[str], words: Sequence[int | None]) -> list[str | None]:

@@ -5,9 +5,9 @@ import itertools
 import numpy as np
 import pytest
 
+from jaxpeft.data.bio import Span
 from jaxpeft.errors import InputError
 from jaxpeft.tasks.deidentification import HIPAA_TYPES, _relaxed_matches, deidentification_scores
-from jaxpeft.tasks.entities import Span
 
 
 def spans(*triples):

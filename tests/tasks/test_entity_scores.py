@@ -8,8 +8,8 @@ from nervaluate import Evaluator
 from seqeval.metrics import v1
 from seqeval.scheme import IOB2
 
+from jaxpeft.data.bio import Span, spans_of_tags
 from jaxpeft.errors import InputError
-from jaxpeft.tasks.entities import Span, spans_of_tags
 from jaxpeft.tasks.entity_scores import METRIC_NAMES, SCHEMES, entity_scores
 
 TYPES = ("A", "B", "C")

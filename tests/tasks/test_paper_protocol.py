@@ -5,7 +5,7 @@ import pytest
 import sklearn.metrics
 from seqeval.metrics import f1_score
 
-from jaxpeft.tasks.entities import spans_of_tags
+from jaxpeft.data.bio import spans_of_tags
 from jaxpeft.tasks.entity_scores import entity_scores
 from jaxpeft.tasks.paper_protocol import labels_of_pieces, micro_f1_with_negative, piece_f1
 from jaxpeft.tasks.relations import relation_scores

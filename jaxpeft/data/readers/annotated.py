@@ -6,8 +6,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from jaxpeft.data.bio import strict, tag_words
-from jaxpeft.data.rows import Rows, Span
+from jaxpeft.data.bio import Span, strict, tag_words
+from jaxpeft.data.rows import Rows
 from jaxpeft.errors import InputError
 
 _MISPLACED, _ENOUGH = 0.5, 20  # a larger share of that many entities, and the annotations belong to other texts

@@ -13,9 +13,9 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from jaxpeft.data.bio import Span
 from jaxpeft.data.readers.annotated import Document
 from jaxpeft.data.readers.standoff_xml import Annotation, parse
-from jaxpeft.data.rows import Span
 from jaxpeft.errors import InputError
 
 _WORD = re.compile(r"[^\W\d_]+|\d+|\S")
@@ -77,7 +77,7 @@ def _span(path: Path, annotation: Annotation, text: str, layout: Layout, report:
         raise InputError(f"{where}: {layout.type_attribute} does not read like a type such as {min(layout.types)}")
     report["spans_of_unknown_types"] += name not in layout.types
     place = _place(int(start), int(end), values.get("text"), text, report)
-    return None if place is None else (*place, name)
+    return None if place is None else Span(*place, name)
 
 
 def _place(start: int, end: int, wanted: str | None, text: str, report: Counter[str]) -> tuple[int, int] | None:
@@ -141,6 +141,6 @@ def _document(
             continue
         report["spans_inside_words"] += starts[first] < start or end < ends[after - 1]
         entities.append((first, after, name))
-        kept.append((start, end, name))
+        kept.append(Span(start, end, name))
     shown = [text[start:end] for start, end in words]
     return Document(doc, patient, text, shown, starts, lines, entities, kept)
