@@ -19,7 +19,7 @@ from flax import nnx
 
 from jaxpeft import peft, runtime
 from jaxpeft.config import Config
-from jaxpeft.tasks import sequence_classification as task
+from jaxpeft.tasks.losses import loss_sum
 from jaxpeft.training import system
 from jaxpeft.training.optimizer import optimizer
 from jaxpeft.training.step import train_step
@@ -45,7 +45,7 @@ def seconds(hf_config: dict[str, Any], batch: int, length: int) -> tuple[float, 
     texts = {name: np.zeros((1, batch, length), np.int32) for name in ("ids", "mask")}
     rows = {name: np.zeros((1, batch), np.int32) for name in ("label", "example")}
     inputs = {**texts, **rows, "weight": np.ones((1, batch), np.float32)}
-    step = jax.jit(train_step(graphdef, update, task.loss_sum, dropout_seed=0), donate_argnums=(0, 1))
+    step = jax.jit(train_step(graphdef, update, loss_sum, dropout_seed=0), donate_argnums=(0, 1))
     started = time.perf_counter()
     lowered = step.lower(trainable, jax.eval_shape(update.init, trainable), frozen, inputs, np.uint32(0))
     traced = time.perf_counter()

@@ -27,9 +27,10 @@ from jaxpeft import runtime
 from jaxpeft.config import Config
 from jaxpeft.data.batches import BatchPlan, bucket_lengths, plan_epoch
 from jaxpeft.data.load import load
-from jaxpeft.data.tokenise import text_encoder
+from jaxpeft.data.tokenise import Examples, text_encoder
 from jaxpeft.models.pretrained import resolve
-from jaxpeft.training.evaluation import Examples, prepare
+from jaxpeft.tasks.registry import task_of
+from jaxpeft.training.evaluation import prepare
 from jaxpeft.training.run import train
 from jaxpeft.training.workdir import Workdir
 
@@ -69,13 +70,15 @@ def run_torch(config: Config) -> float:
     folder = resolve(config.model.ref)
     encoder = text_encoder(folder, lowercase="auto", max_length=config.data.max_length)
     splits = load(config.data, config.seed, None, False)
-    train_split, test_split = (prepare(rows, encoder, splits.labels, None) for rows in (splits.train, splits.test))
+    task = task_of(config, splits.labels)
+    train_split, test_split = (prepare(rows, encoder, task, None) for rows in (splits.train, splits.test))
+    labels, test_labels = task.targets(train_split).label, task.targets(test_split).label
     ids, test_ids = (np.split(one.encoded.ids, one.encoded.starts[1:-1]) for one in (train_split, test_split))
     steps = config.train.steps
     peer = TorchPeer(folder, config, len(splits.labels), steps, config.seed)
     for plan in itertools.islice(batches(config, train_split), steps):
-        peer.train_step([ids[i] for i in plan.examples], train_split.labels[plan.examples])
-    return float((peer.predict(test_ids) == test_split.labels).mean())
+        peer.train_step([ids[i] for i in plan.examples], labels[plan.examples])
+    return float((peer.predict(test_ids) == test_labels).mean())
 
 
 def batches(config: Config, train_split: Examples) -> Iterator[BatchPlan]:

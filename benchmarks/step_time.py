@@ -27,12 +27,13 @@ from jaxpeft import runtime
 from jaxpeft.config import Config
 from jaxpeft.data.batches import assemble, bucket_lengths, plan_epoch
 from jaxpeft.data.load import load
-from jaxpeft.data.tokenise import text_encoder
+from jaxpeft.data.tokenise import Examples, text_encoder
 from jaxpeft.models.pretrained import resolve
 from jaxpeft.peft import FROZEN
-from jaxpeft.tasks import sequence_classification as task
+from jaxpeft.tasks.registry import task_of
+from jaxpeft.tasks.task import Task
 from jaxpeft.training import system
-from jaxpeft.training.evaluation import Examples, prepare
+from jaxpeft.training.evaluation import prepare
 from jaxpeft.training.optimizer import optimizer
 from jaxpeft.training.parallel import Placement
 from jaxpeft.training.step import train_step
@@ -41,9 +42,9 @@ OURS, DEFAULT, GROUPED = "jaxpeft", "torch + PEFT", "torch + PEFT, grouped"
 HORIZON = 1000  # steps of the schedule: longer than any measurement
 
 
-def our_steps(config: Config, train: Examples, classes: tuple[str, ...]) -> Iterator[tuple[int, int]]:
+def our_steps(config: Config, train: Examples, task: Task) -> Iterator[tuple[int, int]]:
     """The step as the training loop runs it, batches assembled on the way."""
-    model = system.build(config, classes, seed=config.seed)
+    model, targets = system.build(config, task.classes, seed=config.seed), task.targets(train)
     place = Placement()
     update = optimizer(config.train, {p: v for p, v in model.labels.items() if v != FROZEN}, HORIZON)
     function = train_step(model.graphdef, update, task.loss_sum, dropout_seed=config.seed)
@@ -55,23 +56,24 @@ def our_steps(config: Config, train: Examples, classes: tuple[str, ...]) -> Iter
     one_each = {plan.length: plan for plan in first}.values()  # compiled here, before the clock starts
     trainable, state = model.trainable, update.init(model.trainable)
     for number, plan in enumerate(itertools.chain(one_each, first, itertools.chain.from_iterable(epochs))):
-        batch = {name: leaf[None] for name, leaf in assemble(plan, train.encoded, train.labels, size).items()}
+        batch = {name: leaf[None] for name, leaf in assemble(plan, train.encoded, targets, size).items()}
         trainable, state, loss = step(trainable, state, model.frozen, place.shard(batch, 1), np.uint32(number))
         jax.block_until_ready(loss)
         if number >= len(one_each):
             yield len(plan.examples), int(lengths[plan.examples].sum())
 
 
-def torch_steps(config: Config, train: Examples, classes: tuple[str, ...], grouped: bool) -> Iterator[tuple[int, int]]:
+def torch_steps(config: Config, train: Examples, task: Task, grouped: bool) -> Iterator[tuple[int, int]]:
     """The peer's step, its batches padded on the way."""
     from benchmarks.torch_peer import TorchPeer, grouped_batches, random_batches
 
-    peer = TorchPeer(resolve(config.model.ref), config, len(classes), HORIZON, config.seed)
+    peer = TorchPeer(resolve(config.model.ref), config, len(task.classes), HORIZON, config.seed)
     ids, lengths = np.split(train.encoded.ids, train.encoded.starts[1:-1]), train.encoded.lengths
+    labels = task.targets(train).label
     size = config.train.batch_size
     batches = grouped_batches(lengths, size, config.seed) if grouped else random_batches(len(ids), size, config.seed)
     for batch in batches:
-        peer.train_step([ids[i] for i in batch], train.labels[batch])
+        peer.train_step([ids[i] for i in batch], labels[batch])
         yield len(batch), int(lengths[batch].sum())
 
 
@@ -79,10 +81,11 @@ def steps_of(side: str, config: Config) -> Iterator[tuple[int, int]]:
     """The examples and real tokens of one step after the other."""
     splits = load(config.data, config.seed, None, False)
     encoder = text_encoder(resolve(config.model.ref), lowercase="auto", max_length=config.data.max_length)
-    train = prepare(splits.train, encoder, splits.labels, None)
+    task = task_of(config, splits.labels)
+    train = prepare(splits.train, encoder, task, None)
     if side == OURS:
-        return our_steps(config, train, splits.labels)
-    return torch_steps(config, train, splits.labels, grouped=side == GROUPED)
+        return our_steps(config, train, task)
+    return torch_steps(config, train, task, grouped=side == GROUPED)
 
 
 def serve(sides: tuple[str, ...], config: Config, pipe: Connection) -> None:

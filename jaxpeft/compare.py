@@ -60,7 +60,7 @@ def compare(
     """
     names = str(Workdir(first).predictions(split)), str(Workdir(second).predictions(split))
     classes = _classes(first, second)
-    negative_label = _negative_label(first, classes)
+    negative_label = _negative_label(first)
     ours, theirs = (read_predictions(Path(name)) for name in names)
     theirs = paired(ours, theirs, names)
     groups = groups_of(ours, theirs, names)
@@ -107,10 +107,10 @@ def _classes(first: Path, second: Path) -> list[str]:
     return found[0]
 
 
-def _negative_label(folder: Path, classes: Sequence[str]) -> str | None:
-    """The label of pairs without a relation, where the run is one on relations: its labels have it then."""
-    named = read_json(Workdir(folder).config).get("data", {}).get("negative_label")
-    return named if named in classes else None
+def _negative_label(folder: Path) -> str | None:
+    """The label of pairs without a relation, where the run is one on relations."""
+    config = read_json(Workdir(folder).config)
+    return config["data"]["negative_label"] if config.get("task") == "relation_extraction" else None
 
 
 def _scores(

@@ -130,7 +130,11 @@ class DataConfig:
     unit: str = "sentence"  # an example of an entity corpus: sentence | document
     labels: tuple[str, ...] = ()  # () = those of the training split, sorted; for entities their types
     negative_label: str = "false"  # of two concepts that no relation connects
-    max_length: int = 480  # tokens kept, special tokens included (the paper's 480)
+    negative_share: Optional[float] = None  # of the training pairs with that label, how many are kept; None = all
+    max_length: int = 480  # tokens the model reads at once, special tokens included (the paper's 480)
+    long_text: str = "head"  # of a longer text: head (the paper's) | tail | head_tail | windows, which is all of it
+    window_stride: Optional[int] = None  # tokens from the start of a window to that of the next; None = half of one
+    window_pooling: str = "mean"  # of the logits of a text's windows, where it has one label: mean | max
     buckets: int = 6  # padded lengths that batches come in: more pad less and compile more
     cache_dir: Optional[str] = None  # tokenised data; None = inside the workdir
     columns: ColumnsConfig = dataclasses.field(default_factory=ColumnsConfig)
@@ -155,7 +159,9 @@ class TrainConfig:
     eval_every: Optional[int] = None  # steps; None = each epoch
     checkpoint_every: Optional[int] = None  # steps; None = at each evaluation and after a minute without one
     eval_batch_size: int = 64
-    select_metric: str = "f1_macro"
+    select_metric: Optional[str] = None  # the score that says which step is best; None = the task's own
+    class_weights: str = "none"  # none | balanced: every class weighs the same in the loss, however rare
+    focal_gamma: float = 0.0  # above 0, answers that are right already weigh less (focal loss, Lin et al. 2017)
     patience: Optional[int] = None  # evaluations without improvement before stopping
     test_on: str = "best"  # best | last (the paper's)
 
@@ -174,7 +180,7 @@ class Config:
     """One experiment."""
 
     name: str = "experiment"
-    task: str = "sequence_classification"
+    task: str = "sequence_classification"  # sequence_classification | relation_extraction | token_classification
     seed: int = 12
     parallel: str = "auto"  # auto | jit | pmap
     model: ModelConfig = dataclasses.field(default_factory=ModelConfig)

@@ -7,14 +7,15 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from jaxpeft.config import Config, leaves
+from jaxpeft.data.cuts import LONG_TEXT
 from jaxpeft.data.readers import FORMATS, corpus_format, target_problem
 from jaxpeft.data.synthetic import GENERATORS
 from jaxpeft.errors import InputError
 from jaxpeft.peft import METHODS, patterns
-from jaxpeft.tasks.metrics import METRIC_NAMES
+from jaxpeft.tasks.registry import TASKS
 
 CHOICES: dict[str, tuple[str, ...]] = {
-    "task": ("sequence_classification",),
+    "task": tuple(TASKS),
     "parallel": ("auto", "jit", "pmap"),
     "model.dtype": ("float32", "bfloat16"),
     "model.lowercase": ("auto", "yes", "no"),
@@ -24,9 +25,11 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "data.format": FORMATS,
     "data.protocol": ("fixed", "paper"),
     "data.unit": ("sentence", "document"),
+    "data.long_text": LONG_TEXT,
+    "data.window_pooling": ("mean", "max"),
     "data.synthetic.corpus": tuple(GENERATORS),
     "train.schedule": ("linear", "cosine", "constant"),
-    "train.select_metric": tuple(name for name in METRIC_NAMES if name not in ("ece", "brier")),  # higher is better
+    "train.class_weights": ("none", "balanced"),
     "train.test_on": ("best", "last"),
 }
 POSITIVE = (
@@ -40,6 +43,7 @@ POSITIVE = (
     "peft.prefix.tokens",
     "data.few_shot",
     "data.max_length",
+    "data.window_stride",
     "data.buckets",
     "data.synthetic.documents",
     "train.epochs",
@@ -58,6 +62,8 @@ RANGES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "peft.lora.dropout": (lambda value: 0 <= value < 1, "a probability below 1"),
     "peft.lora.layers_to_transform": (lambda layers: all(layer >= 0 for layer in layers), "numbers of layers, from 0"),
     "train.steps": (lambda value: value >= 0, "0 (nothing trains: the start is scored) or more"),
+    "data.negative_share": (lambda value: 0 < value <= 1, "a share above 0, up to 1"),
+    "train.focal_gamma": (lambda value: value >= 0, "0 (plain cross-entropy) or more"),
     "train.warmup_ratio": (lambda value: 0 <= value <= 1, "a share from 0 to 1"),
     "train.weight_decay": (lambda value: value >= 0, "0 or more"),
     **{name: (lambda value: 0 <= value < 2**32, "from 0 to 2^32 - 1") for name in ("seed", "seeds.data")},
@@ -138,5 +144,15 @@ def _combination_problems(config: Config) -> Iterator[str]:
         yield f"config.data.split_lists is set, and data.format {data.format!r} has no use for lists of SUBJECT_ID"
     if len(data.labels) == 1 and (config.task != "token_classification" or "," in data.labels[0]):
         yield f"config.data.labels is {data.labels!r}: expected two or more; on a command line write \"('a','b')\""
+    if config.task in TASKS:
+        yield from _task_problems(config)
     if data.max_length < 8:
         yield f"config.data.max_length is {data.max_length}, expected at least 8"
+
+
+def _task_problems(config: Config) -> Iterator[str]:
+    known, chosen = TASKS[config.task].metric_names, config.train.select_metric
+    if chosen is not None and chosen not in known:
+        yield f"config.train.select_metric is {chosen!r}; {config.task} can select by {', '.join(known)}"
+    if config.data.negative_share is not None and config.task != "relation_extraction":
+        yield f"config.data.negative_share is for task relation_extraction, and the task is {config.task}"

@@ -79,6 +79,29 @@ def finished(tmp_path_factory, base, data):
     return workdir
 
 
+@pytest.fixture(scope="session")
+def tagged_data(tmp_path_factory):
+    """A folder of three small splits of words with tags."""
+    return tiny.write_data(tmp_path_factory.mktemp("shared") / "tagged", make=tiny.tagged_rows)
+
+
+@pytest.fixture(scope="session")
+def tagged_base(tmp_path_factory):
+    """The folder of a tiny BERT that knows something of those words."""
+    return tiny.write_base(tmp_path_factory.mktemp("shared") / "tagged_base", tiny.tagged_tensors())
+
+
+@pytest.fixture(scope="session")
+def finished_entities(tmp_path_factory, tagged_base, tagged_data):
+    """The workdir of a finished run of 60 steps that finds entities. To be read only: copy it to change it."""
+    from jaxpeft.training.run import train
+    from jaxpeft.training.workdir import Workdir
+
+    workdir = Workdir(tmp_path_factory.mktemp("shared") / "entities")
+    train(tiny.experiment(tagged_base, tagged_data, task="token_classification"), workdir, started=time.time())
+    return workdir
+
+
 @pytest.fixture
 def cli(monkeypatch, capsys):
     """The program in this process: cli(*arguments) -> (exit code, standard output, standard error)."""

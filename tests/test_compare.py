@@ -50,7 +50,9 @@ def run(tmp_path):
         folder = tmp_path / name
         tiny.write_jsonl(folder / "predictions" / f"{split}.jsonl", rows)
         (folder / "result.json").write_text(json.dumps({"labels": list(labels)}))
-        (folder / "config.json").write_text(json.dumps({"data": {"negative_label": negative_label}}))
+        task = "relation_extraction" if negative_label else "sequence_classification"
+        config = {"task": task, "data": {"negative_label": negative_label or "false"}}
+        (folder / "config.json").write_text(json.dumps(config))
         return folder
 
     return make

@@ -24,13 +24,25 @@ class BatchPlan:
     length: int
 
 
+@dataclasses.dataclass(frozen=True)
+class Targets:
+    """What the loss wants of E examples of P tokens: a label int32 and a weight float32 for each example, or token.
+
+    Both arrays are [P] where they are `of_tokens`, else [E].
+    """
+
+    label: np.ndarray
+    weight: np.ndarray
+    of_tokens: bool = False
+
+
 def bucket_lengths(lengths: np.ndarray, count: int, longest: int) -> tuple[int, ...]:
     """Padded lengths, at most `count` of them up to the longest example, that waste the fewest tokens.
 
     Solved exactly by dynamic programming over the histogram of lengths. `longest` (the longest that any later
     example can be) is appended when no example came near it: a shape that compiles only if it is needed.
     """
-    rounded = -(-lengths // MULTIPLE) * MULTIPLE
+    rounded = -(-np.maximum(lengths, 1) // MULTIPLE) * MULTIPLE
     sizes, examples = np.unique(rounded, return_counts=True)
     total = np.concatenate([[0], np.cumsum(examples)])
     cost = sizes * total[1:]  # padded tokens of the first i + 1 sizes in one bucket
@@ -75,11 +87,11 @@ def plan_evaluation(lengths: np.ndarray, buckets: Sequence[int], batch_size: int
     return [BatchPlan(chunk, buckets[int(np.searchsorted(buckets, lengths[chunk[-1]]))]) for chunk in chunks]
 
 
-def assemble(plan: BatchPlan, encoded: Encoded, labels: np.ndarray | None, batch_size: int) -> Batch:
-    """The arrays of a batch of B examples padded to T tokens; missing examples weigh zero.
+def assemble(plan: BatchPlan, encoded: Encoded, targets: Targets | None, batch_size: int) -> Batch:
+    """The arrays of a batch of B examples padded to T tokens; what is missing or padding weighs zero.
 
-    ids int32 [B, T], mask bool [B, T], segments int32 [B, T] (pairs only), label int32 [B], weight float32
-    [B], example uint32 [B] (the number that picks the dropout mask).
+    ids int32 [B, T], mask bool [B, T], segments int32 [B, T] (pairs only), example uint32 [B] (the number that picks
+    the dropout mask), and with targets label int32 and weight float32, [B] or [B, T].
     """
     rows = len(plan.examples)
     shape = (batch_size, plan.length)
@@ -87,17 +99,23 @@ def assemble(plan: BatchPlan, encoded: Encoded, labels: np.ndarray | None, batch
     mask = np.zeros(shape, bool)
     mask[:rows] = np.arange(plan.length) < (ends - starts)[:, None]
     positions = np.concatenate([np.arange(start, end) for start, end in zip(starts, ends, strict=True)])
-    batch: Batch = {"ids": np.zeros(shape, np.int32), "mask": mask}
-    batch["ids"][mask] = encoded.ids[positions]
-    if encoded.segments is not None:
-        batch["segments"] = np.zeros(shape, np.int32)
-        batch["segments"][mask] = encoded.segments[positions]
-    mask[rows:, 0] = True  # a row of padding alone would have nothing to attend to
-    batch["weight"] = np.zeros(batch_size, np.float32)
-    batch["weight"][:rows] = 1.0
-    batch["example"] = np.zeros(batch_size, np.uint32)
+
+    def of_tokens(column: np.ndarray, dtype: type) -> np.ndarray:
+        spread: np.ndarray = np.zeros(shape, dtype)
+        spread[mask] = column[positions]
+        return spread
+
+    def of_examples(column: np.ndarray, dtype: type) -> np.ndarray:
+        spread: np.ndarray = np.zeros(batch_size, dtype)
+        spread[:rows] = column[plan.examples]
+        return spread
+
+    batch: Batch = {"ids": of_tokens(encoded.ids, np.int32), "example": np.zeros(batch_size, np.uint32)}
     batch["example"][:rows] = plan.examples
-    batch["label"] = np.zeros(batch_size, np.int32)
-    if labels is not None:
-        batch["label"][:rows] = labels[plan.examples]
-    return batch
+    if encoded.segments is not None:
+        batch["segments"] = of_tokens(encoded.segments, np.int32)
+    if targets is not None:
+        spread = of_tokens if targets.of_tokens else of_examples
+        batch["label"], batch["weight"] = spread(targets.label, np.int32), spread(targets.weight, np.float32)
+    mask[:, 0] = True  # a row of padding alone would have nothing to attend to
+    return batch | {"mask": mask}

@@ -1,19 +1,19 @@
-"""Text to token ids, once: the result is cached under the hash of everything that it depends on."""
+"""Rows to token ids, once: the result is cached under the hash of everything that it depends on."""
 
 import dataclasses
 import hashlib
-import json
 import os
 import tempfile
-import warnings
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import tokenizers
-from tokenizers.implementations import BertWordPieceTokenizer
 
+from jaxpeft.data.cuts import cut, leads
 from jaxpeft.data.rows import Rows
+from jaxpeft.data.tokenizer_files import load_tokenizer
 from jaxpeft.errors import InputError
 
 CHUNK = 1000  # notes a call into the tokenizer: bounds what its encodings hold in memory
@@ -21,30 +21,62 @@ CHUNK = 1000  # notes a call into the tokenizer: bounds what its encodings hold 
 
 @dataclasses.dataclass(frozen=True)
 class Encoded:
-    """Token ids of N examples, end to end.
+    """Token ids of E examples, P tokens, end to end. A row is one example, or several where it is read in windows.
 
-    ids int32 [sum of lengths]; segments uint8 alike (1 = second text), None for single texts; starts int64
-    [N + 1], so example i is `ids[starts[i]:starts[i + 1]]`; truncated: how many examples lost tokens.
+    ids int32 [P]; starts int64 [E + 1], so example i is `ids[starts[i]:starts[i + 1]]`; row_of int32 [E], the row of
+    each, rising; segments uint8 [P] (1 = second text), None for single texts. Of rows of words also words int32 [P],
+    the word that each token is of (-1: a special token), and leads bool [P], whether it answers for that word: each
+    word has one such token, or none where it has no token at all or was cut off. truncated: rows that lost tokens;
+    words_cut: words that lost theirs.
     """
 
     ids: np.ndarray
-    segments: np.ndarray | None
     starts: np.ndarray
-    truncated: int
+    row_of: np.ndarray
+    segments: np.ndarray | None = None
+    words: np.ndarray | None = None
+    leads: np.ndarray | None = None
+    truncated: int = 0
+    words_cut: int = 0
+
+    def __len__(self) -> int:
+        return len(self.row_of)
 
     @property
     def lengths(self) -> np.ndarray:
-        """Tokens of each example [N], special tokens included."""
+        """Tokens of each example [E], special tokens included."""
         return np.diff(self.starts)
+
+    def leads_of(self, example: int) -> np.ndarray:
+        """`leads` of one example."""
+        assert self.leads is not None
+        return self.leads[self.starts[example] : self.starts[example + 1]]
+
+
+@dataclasses.dataclass(frozen=True)
+class Examples:
+    """A split, ready for batches: its rows and their tokens."""
+
+    rows: Rows
+    encoded: Encoded
+
+    def __len__(self) -> int:
+        return len(self.rows)
 
 
 @dataclasses.dataclass(frozen=True)
 class TextEncoder:
-    """A model's tokenizer, set up to cut at `max_length` and to pad nothing."""
+    """A model's tokenizer, and what becomes of a text that is longer than `max_length`.
+
+    `reads_words`: rows are words, not texts. `long_text` and `stride` are those of `cuts.cut`.
+    """
 
     tokenizer: tokenizers.Tokenizer
-    max_length: int
     sha256: str  # of the tokenizer's whole definition
+    max_length: int
+    reads_words: bool = False
+    long_text: str = "head"
+    stride: int = 0
 
     def encode(self, rows: Rows, cache: Path | None = None) -> Encoded:
         """Tokens of every row, from the folder `cache` if these very rows have been encoded before."""
@@ -58,24 +90,69 @@ class TextEncoder:
         return encoded
 
     def _encode(self, rows: Rows) -> Encoded:
-        ids: list[np.ndarray] = []
-        segments: list[np.ndarray] = []
-        truncated = 0
-        for start in range(0, len(rows), CHUNK):
-            texts: Any = rows.text[start : start + CHUNK]
-            if rows.text_pair is not None:
-                texts = list(zip(texts, rows.text_pair[start : start + CHUNK], strict=True))
-            for encoding in self.tokenizer.encode_batch_fast(texts):
-                ids.append(np.array(encoding.ids, np.int32))
-                truncated += bool(encoding.overflowing)
-                if rows.text_pair is not None:
-                    segments.append(np.array(encoding.type_ids, np.uint8))
-        starts = np.concatenate([[0], np.cumsum([len(one) for one in ids])]).astype(np.int64)
-        return Encoded(np.concatenate(ids), np.concatenate(segments) if segments else None, starts, truncated)
+        if self.reads_words:
+            return self._encode_words(rows.tokens or [])
+        return self._encode_texts(rows.text) if rows.text_pair is None else self._encode_pairs(rows)
+
+    def _encode_texts(self, texts: Sequence[str]) -> Encoded:
+        found = _Examples()
+        self.tokenizer.no_truncation()
+        for row, encoding in enumerate(_in_chunks(self.tokenizer.encode_batch_fast, texts)):
+            ids, inside = _parts(encoding)
+            kept = self._cut(len(inside))
+            found.truncated += len(kept) == 1 and len(kept[0]) < len(inside)
+            for positions in kept:
+                found.add(row, ids=ids[_framed(len(ids), inside, positions)])
+        return found.encoded()
+
+    def _encode_words(self, rows: Sequence[Sequence[str]]) -> Encoded:
+        found = _Examples()
+        self.tokenizer.no_truncation()
+
+        def encode(words: Any) -> Any:  # encode_batch_fast forgets which word a token is of
+            return self.tokenizer.encode_batch(words, is_pretokenized=True)
+
+        for row, encoding in enumerate(_in_chunks(encode, rows)):
+            ids, inside = _parts(encoding)
+            words = np.array([-1 if word is None else word for word in encoding.word_ids], np.int32)
+            kept = self._cut(len(inside))
+            answers = leads(words[inside], kept)
+            found.truncated += len(kept) == 1 and len(kept[0]) < len(inside)
+            found.words_cut += len(np.unique(words[inside])) - sum(map(np.count_nonzero, answers))
+            for positions, answer in zip(kept, answers, strict=True):
+                places = _framed(len(ids), inside, positions)
+                lead = np.zeros(len(places), bool)
+                lead[np.isin(places, inside)] = answer
+                found.add(row, ids=ids[places], words=words[places], leads=lead)
+        return found.encoded()
+
+    def _encode_pairs(self, rows: Rows) -> Encoded:
+        if self.long_text != "head":
+            raise InputError(f"data.long_text={self.long_text} is for single texts, and these rows are pairs: use head")
+        found = _Examples()
+        self.tokenizer.enable_truncation(self.max_length, strategy="longest_first")
+        pairs = list(zip(rows.text, rows.text_pair or (), strict=True))
+        for row, encoding in enumerate(_in_chunks(self.tokenizer.encode_batch_fast, pairs)):
+            found.truncated += bool(encoding.overflowing)
+            found.add(row, ids=np.array(encoding.ids, np.int32), segments=np.array(encoding.type_ids, np.uint8))
+        return found.encoded()
+
+    def _cut(self, length: int) -> list[np.ndarray]:
+        room = self.max_length - self.tokenizer.num_special_tokens_to_add(False)
+        if self.long_text == "windows" and self.stride > room:
+            raise InputError(
+                f"data.window_stride is {self.stride}, more than the {room} tokens that a window of data.max_length "
+                f"{self.max_length} holds: what lies between two windows would be lost"
+            )
+        return cut(length, room, self.long_text, self.stride)
 
     def _key(self, rows: Rows) -> str:
-        digest = hashlib.sha256(f"{self.sha256} {self.max_length} {len(rows)}".encode())
-        for column in (rows.text, rows.text_pair or []):
+        settings = (self.sha256, self.max_length, self.reads_words, self.long_text, self.stride, len(rows))
+        digest = hashlib.sha256(" ".join(map(str, settings)).encode())
+        columns: Sequence[Sequence[str]] = [rows.text, rows.text_pair or []]
+        if self.reads_words:
+            columns = rows.tokens or []
+        for column in columns:
             digest.update(b"column")
             for text in column:
                 encoded = text.encode("utf-8", "surrogatepass")
@@ -84,61 +161,61 @@ class TextEncoder:
         return digest.hexdigest()
 
 
-def text_encoder(folder: Path, *, lowercase: str, max_length: int) -> TextEncoder:
-    """The tokenizer of a model folder: `tokenizer.json`, or `vocab.txt` for a BERT of old.
+class _Examples:
+    """Collects the columns of `Encoded`, example by example."""
 
-    `lowercase` is auto (as the folder says; with vocab.txt alone, as the vocabulary looks), yes or no. Warns
-    when text for a cased vocabulary would be lower-cased. Raises InputError when the folder has no tokenizer.
-    """
-    tokenizer = _from_folder(folder)
-    _set_case(tokenizer, lowercase, folder)
-    tokenizer.no_padding()
-    tokenizer.enable_truncation(max_length, strategy="longest_first")
-    tokenizer.encode_special_tokens = True  # "[SEP]" in a note is text, not a separator
-    sha256 = hashlib.sha256(tokenizer.to_str().encode()).hexdigest()
-    return TextEncoder(tokenizer, max_length, sha256)
+    def __init__(self) -> None:
+        self.columns: dict[str, list[np.ndarray]] = {}
+        self.row_of: list[int] = []
+        self.truncated = self.words_cut = 0
 
+    def add(self, row: int, **columns: np.ndarray) -> None:
+        """An example of a row."""
+        self.row_of.append(row)
+        for name, column in columns.items():
+            self.columns.setdefault(name, []).append(column)
 
-def _from_folder(folder: Path) -> tokenizers.Tokenizer:
-    path, vocabulary = folder / "tokenizer.json", folder / "vocab.txt"
-    try:
-        if path.exists():
-            return tokenizers.Tokenizer.from_file(str(path))
-        if vocabulary.exists():
-            return _from_vocabulary(folder, vocabulary)
-    except Exception as error:  # the library raises bare Exception for a file that it cannot parse
-        raise InputError(f"{folder}: the tokenizer cannot be read: {error}") from None
-    raise InputError(f"{folder} holds no tokenizer.json and no vocab.txt")
-
-
-def _from_vocabulary(folder: Path, vocabulary: Path) -> tokenizers.Tokenizer:
-    config_path = folder / "tokenizer_config.json"
-    config = json.loads(config_path.read_text(encoding="utf-8")) if config_path.exists() else {}
-    words = vocabulary.read_text(encoding="utf-8").split("\n")
-    lowercase = config.get("do_lower_case", not _is_cased(words))
-    built = BertWordPieceTokenizer(
-        str(vocabulary), lowercase=lowercase, strip_accents=config.get("strip_accents"), clean_text=True
-    )
-    return tokenizers.Tokenizer.from_str(built.to_str())
-
-
-def _is_cased(words: Any) -> bool:
-    return sum(any(map(str.isupper, word)) for word in words if not word.startswith("[")) > 100
-
-
-def _set_case(tokenizer: tokenizers.Tokenizer, lowercase: str, folder: Path) -> None:
-    normalizer = tokenizer.normalizer
-    lowers = getattr(normalizer, "lowercase", None)
-    if lowercase != "auto":
-        if lowers is None:
-            raise InputError(f"model.lowercase={lowercase}: the tokenizer of {folder} has no such switch; use auto")
-        normalizer.lowercase = lowercase == "yes"
-        tokenizer.normalizer = normalizer
-    if getattr(normalizer, "lowercase", False) and _is_cased(tokenizer.get_vocab()):
-        warnings.warn(
-            f"the vocabulary of {folder} is cased and its text is lower-cased: set model.lowercase=no to keep case",
-            stacklevel=2,
+    def encoded(self) -> Encoded:
+        """All that was added."""
+        lengths = [len(one) for one in self.columns["ids"]]
+        return Encoded(
+            **{name: np.concatenate(parts) for name, parts in self.columns.items()},
+            starts=np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64),
+            row_of=np.array(self.row_of, np.int32),
+            truncated=int(self.truncated),
+            words_cut=int(self.words_cut),
         )
+
+
+def _in_chunks(encode: Any, rows: Sequence[Any]) -> Iterator[Any]:
+    for start in range(0, len(rows), CHUNK):
+        yield from encode(rows[start : start + CHUNK])
+
+
+def _parts(encoding: Any) -> tuple[np.ndarray, np.ndarray]:
+    """The ids, and where those of the text stand among special tokens."""
+    return np.array(encoding.ids, np.int32), np.flatnonzero(np.array(encoding.special_tokens_mask) == 0)
+
+
+def _framed(length: int, inside: np.ndarray, positions: np.ndarray) -> np.ndarray:
+    """Places of the chosen tokens of a text, and of the special tokens before and after it, among all `length`."""
+    if not len(inside):
+        return np.arange(length)
+    return np.concatenate([np.arange(inside[0]), inside[positions], np.arange(inside[-1] + 1, length)])
+
+
+def text_encoder(
+    folder: Path,
+    *,
+    lowercase: str,
+    max_length: int,
+    reads_words: bool = False,
+    long_text: str = "head",
+    stride: int | None = None,
+) -> TextEncoder:
+    """The encoder of a model folder; `stride` None is half of `max_length`. Raises InputError as `load_tokenizer`."""
+    tokenizer, sha256 = load_tokenizer(folder, lowercase=lowercase, words=reads_words)
+    return TextEncoder(tokenizer, sha256, max_length, reads_words, long_text, stride or max_length // 2)
 
 
 def private_folder(path: Path) -> Path:
@@ -160,5 +237,5 @@ def _write(path: Path, encoded: Encoded) -> None:
 
 def _read(path: Path) -> Encoded:
     with np.load(path, allow_pickle=False) as file:
-        columns = dict(file)
-    return Encoded(columns["ids"], columns.get("segments"), columns["starts"], int(columns["truncated"]))
+        columns: dict[str, Any] = dict(file)
+    return Encoded(**columns | {name: int(columns[name]) for name in ("truncated", "words_cut")})

@@ -175,9 +175,9 @@ def load(
     """Fills an abstract model in place, leaf by leaf; the `new` leaves are initialised from `key`.
 
     `dtype_of(path)` is the type that a leaf is held in. Returns the base's identity: a SHA-256 over the names,
-    types, shapes and bytes of the tensors in use.
+    types, shapes and bytes of the tensors in use, and of those that another head on this encoder would use.
     """
-    digest = hashlib.sha256()
+    digests: dict[str, str] = {}
     leaves = _leaves(model)
     for tensor in model.tensors():
         shape, dtype = leaves[tensor.path].shape, dtype_of(tensor.path)
@@ -186,9 +186,13 @@ def load(
             leaf = initialise(tensor.path, shape, key, standard_deviation=deviation).astype(dtype)
         else:
             # On a CPU the array keeps the aligned memory that was filled; elsewhere the host's goes back at once.
-            leaf = jax.block_until_ready(jax.device_put(_fill(tensor, checkpoint, shape, np.dtype(dtype), digest)))
+            leaf = jax.block_until_ready(jax.device_put(_fill(tensor, checkpoint, shape, np.dtype(dtype), digests)))
         _set(model, tensor.path, leaf)
-    return digest.hexdigest()
+    others = [f"{model.base_prefix}.{pattern}" for pattern in model.unused]
+    for name in checkpoint.shapes():
+        if _is_ignored(name, others):
+            digests[name] = _hash(checkpoint.read(name))
+    return hashlib.sha256("".join(f"{name} {digests[name]}\n" for name in sorted(digests)).encode()).hexdigest()
 
 
 def _leaves(model: Any) -> dict[str, Any]:
@@ -205,7 +209,9 @@ def _is_ignored(name: str, patterns: Sequence[str] = IGNORED) -> bool:
     return any(fnmatch.fnmatch(name, pattern) for pattern in patterns)
 
 
-def _fill(tensor: Tensor, checkpoint: Checkpoint, shape: tuple[int, ...], dtype: np.dtype, digest: Any) -> np.ndarray:
+def _fill(
+    tensor: Tensor, checkpoint: Checkpoint, shape: tuple[int, ...], dtype: np.dtype, digests: dict[str, str]
+) -> np.ndarray:
     """One leaf from its tensor, or from a tensor a layer, in place: never two copies of a stack."""
     leaf = _aligned(shape, dtype)
     slots = leaf if tensor.stacked else leaf[None]
@@ -214,10 +220,9 @@ def _fill(tensor: Tensor, checkpoint: Checkpoint, shape: tuple[int, ...], dtype:
             values = checkpoint.read(name)
             if not jnp.issubdtype(values.dtype, jnp.floating):
                 raise InputError(f"{name} holds {values.dtype}, expected floats: a quantised model cannot be loaded")
-            digest.update(f"{name} {values.dtype} {values.shape}".encode())
-            hashed = hashing.submit(_hash, digest, values)
+            hashed = hashing.submit(_hash, values)
             (_copy_transposed if tensor.transpose else _copy)(values, slot)
-            hashed.result()
+            digests[name] = hashed.result()
     return leaf
 
 
@@ -229,13 +234,15 @@ def _aligned(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
     return raw[start : start + size].view(dtype).reshape(shape)
 
 
-def _hash(digest: Any, values: np.ndarray) -> None:
+def _hash(values: np.ndarray) -> str:
+    digest = hashlib.sha256(f"{values.dtype} {values.shape}".encode())
     values = np.atleast_1d(values)
     if values.flags.c_contiguous:  # in one call, which gives up the interpreter's lock once
-        digest.update(values.view(np.uint8))
-        return
+        digest.update(values.view(np.uint8).data)
+        return digest.hexdigest()
     for start in range(0, len(values), 64):  # strided in its file: made dense a few rows at a time
-        digest.update(np.ascontiguousarray(values[start : start + 64]).view(np.uint8))
+        digest.update(np.ascontiguousarray(values[start : start + 64]).view(np.uint8).data)
+    return digest.hexdigest()
 
 
 def _copy(values: np.ndarray, slot: np.ndarray) -> None:

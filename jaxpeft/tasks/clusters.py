@@ -9,6 +9,7 @@ scored on them, which is what makes comparisons of two systems paired.
 
 import dataclasses
 from collections.abc import Callable, Hashable, Iterator, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -31,6 +32,10 @@ class Scores:
     def few_clusters(self) -> bool:
         """Too few clusters for the intervals to be trusted."""
         return self.clusters < FEW_CLUSTERS
+
+    def report(self) -> dict[str, Any]:
+        """What result.json and evaluations/<split>.json say of them."""
+        return {"metrics": self.metrics, "few_clusters": self.few_clusters, "clusters": self.clusters}
 
 
 def cluster_of_rows(groups: Sequence[Hashable] | None, rows: int) -> np.ndarray:

@@ -22,6 +22,7 @@ is. F1 is 0 where only one of the two is empty.
 
 import dataclasses
 from collections.abc import Hashable, Iterable, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -42,6 +43,10 @@ class EntityScores(Scores):
 
     # name, support (gold), predicted, precision, recall, f1, f1_low, f1_high (all strict), f1_partial, f1_type
     per_class: list[TypeRow]
+
+    def report(self) -> dict[str, Any]:
+        """Those of `Scores`, and `per_class`."""
+        return super().report() | {"per_class": self.per_class}
 
 
 def entity_scores(

@@ -20,6 +20,7 @@ A score that the split does not define (AUROC of one class) is None, never a num
 import dataclasses
 import warnings
 from collections.abc import Hashable, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -47,6 +48,11 @@ class ClassificationScores(Scores):
     # name, support, predicted, precision, recall, f1, auroc, auprc of each class
     per_class: list[dict[str, str | int | float | None]]
     confusion: np.ndarray  # [C, C] label by prediction; a last row for unseen labels where there are any
+
+    def report(self) -> dict[str, Any]:
+        """Those of `Scores`, `unseen_label_rows`, `per_class` and `confusion`."""
+        own = {"unseen_label_rows": self.unseen, "per_class": self.per_class, "confusion": self.confusion.tolist()}
+        return super().report() | own
 
 
 def classification_scores(

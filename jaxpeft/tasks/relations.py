@@ -41,7 +41,7 @@ def relation_scores(
 
     Raises InputError when `negative_label` is none of `names`.
     """
-    negative = _index(negative_label, names)
+    negative = index_of_negative(negative_label, names)
     scores = classification_scores(labels, probabilities, names, groups, resamples=resamples, seed=seed)
     labels, predictions = np.asarray(labels), np.asarray(probabilities).argmax(axis=1)
     sums = sum_by_cluster(_columns(labels, predictions, len(names), negative), cluster_of_rows(groups, len(labels)))
@@ -57,12 +57,13 @@ def relation_scores(
 def always_negative_scores(labels: np.ndarray, names: Sequence[str], negative_label: str) -> dict[str, float | None]:
     """The metrics of the answer that there is no relation anywhere, given with certainty."""
     probabilities = np.zeros((len(labels), len(names)))
-    probabilities[:, _index(negative_label, names)] = 1.0
+    probabilities[:, index_of_negative(negative_label, names)] = 1.0
     scores = relation_scores(labels, probabilities, names, None, negative_label=negative_label, resamples=0)
     return {name: score["value"] for name, score in scores.metrics.items()}
 
 
-def _index(negative_label: str, names: Sequence[str]) -> int:
+def index_of_negative(negative_label: str, names: Sequence[str]) -> int:
+    """Where among `names` the label of pairs without a relation stands. Raises InputError where it does not."""
     if negative_label not in names:
         raise InputError(
             f"data.negative_label is {negative_label!r}, which is none of the labels {', '.join(names)}: "

@@ -1,16 +1,100 @@
-"""Sequence classification: one label a text. How labels become numbers and probabilities become answers."""
+"""Sequence classification: one label a text. How labels become numbers and logits become answers."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-import jax
 import numpy as np
-import optax
 
+from jaxpeft.data.batches import Targets
 from jaxpeft.data.rows import Rows
-from jaxpeft.tasks.clusters import cluster_of_rows
+from jaxpeft.data.tokenise import Examples
+from jaxpeft.errors import InputError
+from jaxpeft.tasks.calibration import calibration_report
+from jaxpeft.tasks.metrics import METRIC_NAMES, ClassificationScores, classification_scores, majority_scores
+from jaxpeft.tasks.task import Task, numbered, row_weights
+from jaxpeft.tasks.thresholds import threshold_report
 
 UNSEEN = -1  # a label that training lacks: no answer to it is right
+FALLING = ("ece", "brier")  # the lower, the better
+
+
+class SequenceClassification(Task):
+    """One label a text, or a pair of texts. Its answers are logits float32 [N, C], windows pooled."""
+
+    head = "sequence_classification"
+    fits_csv = True
+    metric_names = tuple(name for name in METRIC_NAMES if name not in FALLING)
+    default_metric = "f1_macro"
+
+    def check(self, rows: Rows) -> None:
+        """Raises InputError for words with tags."""
+        if rows.tags is not None:
+            raise InputError(
+                f"the data has words with tags, and task {self.config.task} wants texts with a label: set "
+                "task=token_classification, or read something else with data.target"
+            )
+
+    def labels(self, examples: Examples) -> Targets:
+        """The label of its row for each window, which weighs one over the windows of the row."""
+        row_of = examples.encoded.row_of
+        return Targets(self._numbers(examples.rows)[row_of], row_weights(examples.encoded))
+
+    def answers(self, logits: np.ndarray, examples: Examples) -> np.ndarray:
+        """The logits [N, C] of each row: those of its windows [E, C], pooled as `data.window_pooling` says."""
+        return pool(logits, examples.encoded.row_of, self.config.data.window_pooling)
+
+    def scores(self, answers: np.ndarray, examples: Examples, *, resamples: int = 1000) -> ClassificationScores:
+        """Those of `metrics`."""
+        rows = examples.rows
+        return classification_scores(
+            self._numbers(rows), probabilities(answers), self.classes, rows.groups, resamples=resamples
+        )
+
+    def majority(self, train: Rows, rows: Rows) -> dict[str, float | None]:
+        """Of the most frequent label, at the frequencies of training."""
+        return majority_scores(self._numbers(train), self._numbers(rows), self.classes)
+
+    def report(self, answers: Mapping[str, np.ndarray], examples: Mapping[str, Examples]) -> dict[str, Any]:
+        """`calibration` and `thresholds`."""
+        labels = {split: self._numbers(examples[split].rows) for split in answers}
+        validation, test = ((labels[split], probabilities(answers[split])) for split in ("validation", "test"))
+        return {
+            "calibration": calibration_report(answers, labels),
+            "thresholds": threshold_report(validation, test, examples["test"].rows.groups),
+        }
+
+    def pictures(self, answers: np.ndarray, test: Examples, result: Mapping[str, Any]) -> dict[str, tuple[Any, ...]]:
+        """What is taken for what, and what the probabilities are worth."""
+        labels, chances = self._numbers(test.rows), probabilities(answers)
+        shown, temperature = {"as trained": chances}, result["calibration"]["temperature"]
+        if temperature is not None:
+            shown[f"at temperature {temperature:.2f}"] = probabilities(answers / temperature)
+        return {
+            "confusion": (np.array(result["confusion"]["test"]), self.classes),
+            "roc": (labels, chances, self.classes),
+            "precision_recall": (labels, chances, self.classes),
+            "calibration": (labels, shown),
+        }
+
+    def said(self, answers: np.ndarray, rows: Rows) -> Iterator[dict[str, Any]]:
+        """`prediction` and `probabilities` (label -> p)."""
+        for values in probabilities(answers):
+            chances = {name: float(value) for name, value in zip(self.classes, values, strict=True)}
+            yield {"prediction": self.classes[int(values.argmax())], "probabilities": chances}
+
+    def columns(self, said: Mapping[str, Any]) -> dict[str, Any]:
+        """`prediction`, and `probability_<label>` for each label."""
+        chances = {f"probability_{name}": value for name, value in said["probabilities"].items()}
+        return {"prediction": said["prediction"], **chances}
+
+    def prediction_rows(self, answers: np.ndarray, rows: Rows) -> Iterator[dict[str, Any]]:
+        """`row`, `id`, `group` and `label` where the data has them, `prediction` and `probabilities`."""
+        for place, (row, said) in enumerate(zip(numbered(rows), self.said(answers, rows), strict=True)):
+            label = {} if rows.label is None else {"label": rows.label[place]}
+            yield row | label | said
+
+    def _numbers(self, rows: Rows) -> np.ndarray:
+        return encode_labels(rows.label or (), self.classes)
 
 
 def encode_labels(labels: Sequence[str], names: Sequence[str]) -> np.ndarray:
@@ -19,33 +103,14 @@ def encode_labels(labels: Sequence[str], names: Sequence[str]) -> np.ndarray:
     return np.array([index.get(label, UNSEEN) for label in labels], dtype=np.int32)
 
 
-def prediction_rows(rows: Rows, probabilities: np.ndarray, names: Sequence[str]) -> Iterator[dict[str, Any]]:
-    """The objects of predictions/<split>.jsonl, in the order of the data; the text never leaves `rows`.
-
-    probabilities [N, C], C = len(names). Each object has `row` (from 0), `id`, `group` and `label` where
-    the data has them, `prediction` and `probabilities` (label -> p). `group` numbers the patients or documents
-    in order of appearance: which rows belong together, never whose they are.
-    """
-    if probabilities.shape != (len(rows), len(names)):
-        raise ValueError(f"probabilities are {probabilities.shape}, expected {(len(rows), len(names))}")
-    groups = None if rows.groups is None else cluster_of_rows(rows.groups, len(rows))
-    for row, values in enumerate(probabilities):
-        found: dict[str, Any] = {"row": row}
-        if rows.id is not None:
-            found["id"] = rows.id[row]
-        if groups is not None:
-            found["group"] = int(groups[row])
-        if rows.label is not None:
-            found["label"] = rows.label[row]
-        found["prediction"] = names[int(values.argmax())]
-        found["probabilities"] = {name: float(value) for name, value in zip(names, values, strict=True)}
-        yield found
-
-
-def loss_sum(logits: jax.Array, batch: Mapping[str, jax.Array]) -> jax.Array:
-    """Cross-entropy of logits [B, C] against `label` [B], summed under `weight` [B] (padding weighs 0)."""
-    losses = optax.softmax_cross_entropy_with_integer_labels(logits, batch["label"])
-    return (losses * batch["weight"]).sum()
+def pool(logits: np.ndarray, row_of: np.ndarray, how: str) -> np.ndarray:
+    """The logits [N, C] of rows: the `mean` or the `max`, class by class, of those [E, C] of their windows."""
+    first = np.flatnonzero(np.diff(row_of, prepend=-1))
+    if len(first) == len(row_of):  # no row has two
+        return logits
+    if how == "max":
+        return np.maximum.reduceat(logits, first)
+    return np.add.reduceat(logits, first) / np.bincount(row_of)[:, None].astype(logits.dtype)
 
 
 def probabilities(logits: np.ndarray) -> np.ndarray:

@@ -1,43 +1,27 @@
-"""Logits and scores of a split, by one road for training, evaluate and predict: so that they agree to the bit."""
+"""Logits of a split, by one road for training, evaluate and predict: so that they agree to the bit."""
 
-import dataclasses
-from collections.abc import Mapping, Sequence
+import collections
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from jaxpeft.data.batches import Batch, assemble, plan_evaluation
+from jaxpeft.data.batches import Batch, BatchPlan, assemble, plan_evaluation
 from jaxpeft.data.rows import Rows
-from jaxpeft.data.tokenise import Encoded, TextEncoder
-from jaxpeft.errors import InputError
+from jaxpeft.data.tokenise import Examples, TextEncoder
 from jaxpeft.peft import Tree
-from jaxpeft.tasks import sequence_classification as task
-from jaxpeft.tasks.calibration import calibration_report
-from jaxpeft.tasks.metrics import ClassificationScores, classification_scores
-from jaxpeft.tasks.thresholds import threshold_report
+from jaxpeft.tasks.task import Task
 from jaxpeft.training.parallel import Placement
 from jaxpeft.training.step import forward_pass
 
-
-@dataclasses.dataclass(frozen=True)
-class Examples:
-    """A split, ready for batches: rows, their tokens, and labels int32 [N] (-1 = unseen) where there are any."""
-
-    rows: Rows
-    encoded: Encoded
-    labels: np.ndarray | None
-
-    def __len__(self) -> int:
-        return len(self.rows)
+BATCHES_IN_FLIGHT = 4  # the host prepares this far ahead before it asks for logits
 
 
-def prepare(rows: Rows, encoder: TextEncoder, classes: Sequence[str], cache: Path | None) -> Examples:
-    """Tokenises a split, or takes its tokens from the cache folder, and numbers its labels. Raises InputError."""
-    if rows.tags is not None:
-        raise InputError("the data has words with tags, and task sequence_classification wants texts with a label")
-    labels = None if rows.label is None else task.encode_labels(rows.label, classes)
-    return Examples(rows, encoder.encode(rows, cache), labels)
+def prepare(rows: Rows, encoder: TextEncoder, task: Task, cache: Path | None) -> Examples:
+    """Tokenises a split, or takes its tokens from the cache folder. Raises InputError for another task's rows."""
+    task.check(rows)
+    return Examples(rows, encoder.encode(rows, cache))
 
 
 class Evaluator:
@@ -48,34 +32,24 @@ class Evaluator:
         self._forward = placement.compiled(forward_pass(graphdef), batch_argument=2)
 
     def logits(self, trainable: Tree, frozen: Tree, examples: Examples) -> np.ndarray:
-        """Logits float32 [N, C] in the order of the rows; the trees are placed already."""
-        outputs = []
-        plans = plan_evaluation(examples.encoded.lengths, self._buckets, self._batch_size)
-        for plan in plans:
-            batch = assemble(plan, examples.encoded, None, self._batch_size)
+        """Logits float32 [E, C] of the examples in their order; the trees are placed already.
+
+        Of a head that does not pool [words, C]: those of the tokens that answer for a word, in their order.
+        """
+        encoded = examples.encoded
+        found: list[np.ndarray] = [np.empty(0)] * len(encoded)
+        in_flight: collections.deque[tuple[BatchPlan, Any]] = collections.deque()
+
+        def gather(plan: BatchPlan, output: Any) -> None:
+            for example, logits in zip(plan.examples, self._placement.gather(output), strict=False):
+                found[example] = logits if encoded.leads is None else logits[np.flatnonzero(encoded.leads_of(example))]
+
+        for plan in plan_evaluation(encoded.lengths, self._buckets, self._batch_size):
+            batch = assemble(plan, encoded, None, self._batch_size)
             inputs: Batch = {name: batch[name] for name in ("ids", "mask", "segments") if name in batch}
-            outputs.append(self._forward(trainable, frozen, self._placement.shard(inputs, axis=0)))
-        gathered = [self._placement.gather(output) for output in outputs]
-        logits = np.empty((len(examples), gathered[0].shape[-1]), np.float32)
-        for plan, rows in zip(plans, gathered, strict=True):
-            logits[plan.examples] = rows[: len(plan.examples)]
-        return logits
-
-
-def score(
-    logits: np.ndarray, examples: Examples, classes: Sequence[str], *, resamples: int = 1000
-) -> ClassificationScores:
-    """Scores of a split with intervals clustered by patient, else document, else row."""
-    assert examples.labels is not None
-    probabilities = task.probabilities(logits)
-    return classification_scores(examples.labels, probabilities, classes, examples.rows.groups, resamples=resamples)
-
-
-def probability_report(logits: Mapping[str, np.ndarray], examples: Mapping[str, Examples]) -> dict[str, Any]:
-    """`calibration` and `thresholds` of result.json, fitted on validation and measured on test."""
-    labels = {split: found for split in logits if (found := examples[split].labels) is not None}
-    validation, test = ((labels[split], task.probabilities(logits[split])) for split in ("validation", "test"))
-    return {
-        "calibration": calibration_report(logits, labels),
-        "thresholds": threshold_report(validation, test, examples["test"].rows.groups),
-    }
+            in_flight.append((plan, self._forward(trainable, frozen, self._placement.shard(inputs, axis=0))))
+            if len(in_flight) > BATCHES_IN_FLIGHT:
+                gather(*in_flight.popleft())
+        for plan, output in in_flight:
+            gather(plan, output)
+        return np.stack(found) if encoded.leads is None else np.concatenate(found)

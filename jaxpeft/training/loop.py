@@ -11,12 +11,13 @@ import numpy as np
 
 from jaxpeft.config import Config
 from jaxpeft.data.batches import Batch, BatchPlan, assemble, plan_epoch
+from jaxpeft.data.tokenise import Examples
 from jaxpeft.errors import InputError
 from jaxpeft.peft import FROZEN, Tree
 from jaxpeft.runtime import PeakMemory
-from jaxpeft.tasks import sequence_classification as task
+from jaxpeft.tasks.task import Task
 from jaxpeft.training.checkpoint import Checkpoints
-from jaxpeft.training.evaluation import Evaluator, Examples, score
+from jaxpeft.training.evaluation import Evaluator
 from jaxpeft.training.optimizer import optimizer, schedule
 from jaxpeft.training.parallel import Placement
 from jaxpeft.training.progress import Progress
@@ -61,6 +62,7 @@ class Loop:
         self,
         config: Config,
         system: System,
+        task: Task,
         train: Examples,
         validation: Examples,
         *,
@@ -71,11 +73,12 @@ class Loop:
         progress: Progress,
         memory: PeakMemory,
     ):
-        self.config, self.system, self.train, self.validation = config, system, train, validation
+        self.config, self.system, self.task = config, system, task
+        self.train, self.targets, self.validation = train, task.targets(train), validation
         self.buckets, self.placement, self.evaluator = buckets, placement, evaluator
         self.workdir, self.progress, self.memory = workdir, progress, memory
         settings = config.train
-        self.steps_per_epoch = math.ceil(len(train) / (settings.batch_size * settings.accumulate))
+        self.steps_per_epoch = math.ceil(len(train.encoded) / (settings.batch_size * settings.accumulate))
         self.total = self.steps_per_epoch * settings.epochs
         if settings.steps is not None:
             self.total = min(self.total, settings.steps)
@@ -159,7 +162,7 @@ class Loop:
             plans = plan_epoch(self.train.encoded.lengths, self.buckets, size, seed=seed, epoch=epoch)
             self._epoch_plans = epoch, plans
         plan = self._epoch_plans[1][index]
-        batch = assemble(plan, self.train.encoded, self.train.labels, size)
+        batch = assemble(plan, self.train.encoded, self.targets, size)
         return plan, {
             name: leaf.reshape(settings.accumulate, settings.batch_size, *leaf.shape[1:])
             for name, leaf in batch.items()
@@ -209,7 +212,7 @@ class Loop:
         self._stop_clock()
         compiled, started = self.placement.compile_seconds, time.perf_counter()
         logits = self.evaluator.logits(self.trainable, self.frozen, self.validation)
-        scores = score(logits, self.validation, self.system.classes, resamples=0)
+        scores = self.task.scores(self.task.answers(logits, self.validation), self.validation, resamples=0)
         values = {name: interval["value"] for name, interval in scores.metrics.items()}
         self._keep_best(values)
         compiling = self.placement.compile_seconds - compiled
@@ -217,14 +220,14 @@ class Loop:
         self.position.compile_seconds += compiling
         self._start_clock()
         self._log({**record, "validation": values})
-        name = self.config.train.select_metric
+        name = self.task.select_metric
         shown = "undefined" if values[name] is None else f"{values[name]:.4f}"
         best = "  best so far" if self.position.stale == 0 else ""
         self.progress.say(f"step {self.position.step}/{self.total}  validation {name} {shown}{best}")
         self.position.stopped = self._reason_to_stop()
 
     def _keep_best(self, values: dict[str, float | None]) -> None:
-        value, best = values[self.config.train.select_metric], self.position.best_value
+        value, best = values[self.task.select_metric], self.position.best_value
         if self.position.best_step == 0 or (value is not None and (best is None or value > best)):
             self.best = _on_host(self.placement.unreplicate(self.trainable))
             self.position.best_value, self.position.best_step, self.position.stale = value, self.position.step, 0

@@ -1,13 +1,7 @@
-"""The pictures of a workdir: how training went, what is taken for what, and what the probabilities are worth.
+"""The pictures of a workdir: how training went, what is taken for what, and what the probabilities are worth."""
 
-matplotlib takes half a second to import, so it is imported where it draws, and only through its object
-API: no pyplot, no window, no global state left changed.
-"""
-
-import contextlib
-import logging
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,30 +9,11 @@ import numpy as np
 
 from jaxpeft.tasks.bootstrap import ECE_BINS, calibration_bins, ranked_classes
 from jaxpeft.tasks.metrics import expected_calibration_error
+from jaxpeft.training.canvas import BLUE, CURVES, GREY, ORANGE, canvas, shortened
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-
-DPI = 150
-# Okabe and Ito's palette, told apart by colour-blind readers.
-BLUE, ORANGE, GREY = "#0072B2", "#D55E00", "#5F6670"
-_CURVES = (BLUE, ORANGE, "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#F0E442")
-_LONGEST_NAME = 24  # characters of a label on an axis
-_STYLE = {
-    "font.size": 9.5,
-    "axes.titlesize": 11,
-    "axes.titlelocation": "left",
-    "axes.titleweight": "bold",
-    "axes.labelcolor": GREY,
-    "axes.edgecolor": "#B5BAC0",
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "xtick.color": GREY,
-    "ytick.color": GREY,
-    "grid.color": "#E6E8EB",
-    "text.parse_math": False,  # a label may hold a dollar sign
-}
 
 
 def learning_curve(records: Sequence[Mapping[str, Any]], path: str | Path, metric: str = "f1_macro") -> None:
@@ -53,7 +28,7 @@ def learning_curve(records: Sequence[Mapping[str, Any]], path: str | Path, metri
         for record in records
         if (record.get("validation") or {}).get(metric) is not None
     }
-    with _canvas((7.0, 5.0 if scores else 3.2), path) as figure:
+    with canvas((7.0, 5.0 if scores else 3.2), path) as figure:
         axes = figure.subplots(2 if scores else 1, 1, sharex=True, squeeze=False)[:, 0]
         _draw_losses(axes[0], *_sorted_columns(losses))
         if scores:
@@ -68,7 +43,7 @@ def confusion_matrix(confusion: np.ndarray, names: Sequence[str], path: str | Pa
     A row past the last name holds the labels that training lacks.
     """
     confusion, classes = np.asarray(confusion), len(names)
-    shown = [_shortened(name) for name in names]
+    shown = [shortened(name) for name in names]
     rows = shown + ["(not in training)"] * (len(confusion) - classes)
     cell = 0.85 if classes <= 8 else 0.5  # inches; a letter takes about 0.08
     slanted = max(map(len, shown)) > cell / 0.09
@@ -77,7 +52,7 @@ def confusion_matrix(confusion: np.ndarray, names: Sequence[str], path: str | Pa
         max(3.0, cell * classes) + margin + 1.7,
         max(2.0, cell * len(rows)) + (0.7 * margin if slanted else 0.3) + 0.8,
     )
-    with _canvas(size, path) as figure:
+    with canvas(size, path) as figure:
         axes = figure.subplots()
         share = confusion / np.maximum(confusion.sum(axis=1, keepdims=True), 1)
         image = axes.imshow(share, cmap="Blues", vmin=0.0, vmax=1.0)
@@ -98,7 +73,7 @@ def roc_curves(
     """
     from sklearn.metrics import roc_auc_score, roc_curve
 
-    with _canvas((6.6, 4.6), path) as figure:
+    with canvas((6.6, 4.6), path) as figure:
         axes = _square(figure, title, "share of the other rows taken for it", "share of its rows found")
         axes.plot([0, 1], [0, 1], color=GREY, linewidth=1.0, linestyle=":")
         for name, positive, scores, style in _ranked(labels, probabilities, names):
@@ -116,7 +91,7 @@ def precision_recall_curves(
     """
     from sklearn.metrics import average_precision_score, precision_recall_curve
 
-    with _canvas((6.6, 4.6), path) as figure:
+    with canvas((6.6, 4.6), path) as figure:
         axes = _square(figure, title, "recall", "precision")
         for name, positive, scores, style in _ranked(labels, probabilities, names):
             precision, recall, _ = precision_recall_curve(positive, scores)
@@ -132,11 +107,11 @@ def reliability_diagram(labels: np.ndarray, answers: Mapping[str, np.ndarray], p
     labels [N] (-1 = unseen in training); `answers` are probabilities [N, C] under the name of how they were made.
     The bins are those of the calibration error, which stands beside each name; a bin's point is at its mean.
     """
-    with _canvas((5.4, 5.6), path) as figure:
+    with canvas((5.4, 5.6), path) as figure:
         above, below = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
         above.set_title(title)
         above.plot([0, 1], [0, 1], color=GREY, linewidth=1.0, linestyle=":")
-        for (name, probabilities), colour in zip(answers.items(), _CURVES, strict=False):
+        for (name, probabilities), colour in zip(answers.items(), CURVES, strict=False):
             confidence, accuracy, share = _reliability(labels, probabilities)
             error = expected_calibration_error(labels, probabilities)
             above.plot(confidence, accuracy, color=colour, marker="o", markersize=4, label=f"{name}  {error:.3f}")
@@ -146,30 +121,32 @@ def reliability_diagram(labels: np.ndarray, answers: Mapping[str, np.ndarray], p
         _legend(above, "calibration error", "upper left")
 
 
-@contextlib.contextmanager
-def _canvas(size: tuple[float, float], path: str | Path) -> Iterator["Figure"]:
-    """A figure of `size` inches in our style, whatever the user's matplotlibrc says, saved to `path` on leaving."""
-    with _without_font_cache_warning():
-        from matplotlib import style
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
-    with style.context(["default", _STYLE]):
-        figure = Figure(figsize=size, layout="constrained")
-        FigureCanvasAgg(figure)
-        yield figure
-        figure.savefig(path, dpi=DPI, bbox_inches="tight", pad_inches=0.12)
+def type_scores(rows: Sequence[Mapping[str, Any]], path: str | Path, title: str) -> None:
+    """Draw the strict F1 of each type of entity with its interval as a PNG, the most frequent type on top.
+
+    `rows` are those of `EntityScores.per_class`. Types without a gold or predicted entity have no point.
+    """
+    rows = sorted(rows, key=lambda row: row["support"])
+    places = np.arange(len(rows))
+    with canvas((6.6, 1.3 + 0.3 * max(len(rows), 2)), path) as figure:
+        axes = figure.subplots()
+        for place, row in zip(places, rows, strict=True):
+            if row["f1_low"] is not None:
+                axes.plot([row["f1_low"], row["f1_high"]], [place, place], color=BLUE, linewidth=2.0, alpha=0.5)
+            if row["f1"] is not None:
+                axes.plot(row["f1"], place, color=BLUE, marker="o", markersize=6)
+        axes.set_yticks(places, [f"{shortened(row['name'])}  {row['support']}" for row in rows])
+        axes.set(xlim=(-0.02, 1.02), ylim=(-0.7, len(rows) - 0.3), title=title, xlabel="strict F1, 95 %")
+        axes.grid(axis="x")
 
 
-@contextlib.contextmanager
-def _without_font_cache_warning() -> Iterator[None]:
-    """Keep matplotlib's import quiet where HOME is read-only: its font cache then goes to a temporary folder."""
-    logger = logging.getLogger("matplotlib")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        yield
-    finally:
-        logger.setLevel(level)
+PICTURES: Mapping[str, Callable[..., None]] = {  # what `Task.pictures` names -> what draws it
+    "confusion": confusion_matrix,
+    "roc": roc_curves,
+    "precision_recall": precision_recall_curves,
+    "calibration": reliability_diagram,
+    "types": type_scores,
+}
 
 
 def _draw_losses(axes: "Axes", steps: np.ndarray, losses: np.ndarray) -> None:
@@ -232,10 +209,10 @@ def _ranked(
     shown = [index for index in ranked_classes(len(names)) if 0 < (labels == index).sum() < len(labels)]
     shown.sort(key=lambda index: -(labels == index).sum())
     for place, index in enumerate(shown):
-        coloured = place < len(_CURVES)
-        colour, width = (_CURVES[place], 1.8) if coloured else ("#C8CCD0", 0.8)
+        coloured = place < len(CURVES)
+        colour, width = (CURVES[place], 1.8) if coloured else ("#C8CCD0", 0.8)
         style = {"color": colour, "linewidth": width, "zorder": 2 + 1 / (1 + place)}  # large classes over small ones
-        name = _shortened(names[index]) if coloured else "_"  # matplotlib leaves such names out of legends
+        name = shortened(names[index]) if coloured else "_"  # matplotlib leaves such names out of legends
         yield name, labels == index, probabilities[:, index], style
 
 
@@ -280,8 +257,3 @@ def _sorted_columns(points: Mapping[int, float]) -> tuple[np.ndarray, np.ndarray
     """Steps and values as two arrays, by step."""
     steps = sorted(points)
     return np.array(steps, dtype=np.float64), np.array([points[step] for step in steps], dtype=np.float64)
-
-
-def _shortened(name: str) -> str:
-    """A label that fits on an axis."""
-    return name if len(name) <= _LONGEST_NAME else name[: _LONGEST_NAME - 1] + "…"

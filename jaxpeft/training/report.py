@@ -4,7 +4,18 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 _SPLITS = ("validation", "test")
-_CLASS_COLUMNS = ("name", "support", "predicted", "precision", "recall", "f1", "auroc", "auprc")
+_CLASS_COLUMNS = (
+    "name",
+    "support",
+    "predicted",
+    "precision",
+    "recall",
+    "f1",
+    "f1_partial",
+    "f1_type",
+    "auroc",
+    "auprc",
+)
 
 
 def final_table(result: Mapping[str, Any]) -> str:
@@ -68,8 +79,9 @@ def _score_table(result: Mapping[str, Any], splits: Sequence[str] = _SPLITS) -> 
 
 def _class_table(classes: Sequence[Mapping[str, Any]], split: str) -> str:
     """One line a class of the split."""
-    rows = [[f"class ({split})", *_CLASS_COLUMNS[1:]]]
-    rows += [[_number(row.get(column)) for column in _CLASS_COLUMNS] for row in classes]
+    columns = [column for column in _CLASS_COLUMNS if column in classes[0]]
+    rows = [[f"class ({split})", *columns[1:]]]
+    rows += [[_number(row[column]) for column in columns] for row in classes]
     return _aligned(rows)
 
 

@@ -14,14 +14,14 @@ from jaxpeft.config import Config, from_dict
 from jaxpeft.data.load import load as load_data
 from jaxpeft.data.readers.jsonl_csv import read_rows
 from jaxpeft.data.rows import Rows
+from jaxpeft.data.tokenise import Examples
 from jaxpeft.errors import InputError
-from jaxpeft.tasks import sequence_classification as task
+from jaxpeft.tasks.registry import task_of
 from jaxpeft.training import system
 from jaxpeft.training.checkpoint import load_best
-from jaxpeft.training.evaluation import Evaluator, prepare, score
+from jaxpeft.training.evaluation import Evaluator, prepare
 from jaxpeft.training.loop import seed_of
 from jaxpeft.training.parallel import Placement, placement
-from jaxpeft.training.run import split_report
 from jaxpeft.training.workdir import Workdir, flatten, read_json, write_json, write_text
 
 
@@ -49,6 +49,7 @@ class Finished:
         self.result = read_json(self.workdir.result)
         self.config.model.ref = base or self.config.model.ref
         self.system = _build(self.config, self.result, on)
+        self.task = task_of(self.config, self.system.classes)
         self._check_base(allow_other_base)
         self.trainable = load_best(self.workdir.best, self.system.trainable)
 
@@ -103,29 +104,37 @@ class Restored(Finished):
         """Names of the labels, in the order of the logits."""
         return self.system.classes
 
-    def probabilities(self, rows: Rows) -> np.ndarray:
-        """Probability of each class, float64 [N, C]."""
-        examples = prepare(rows, self.system.encoder, self.classes, cache=None)
-        return task.probabilities(self._evaluator.logits(self._placed, self._frozen, examples))
+    def predict(
+        self, texts: Sequence[str] | Sequence[Sequence[str]], pairs: Sequence[str] | None = None
+    ) -> list[dict[str, Any]]:
+        """The answer to each text, or each text with its pair; to entities a text may also be its words.
 
-    def predict(self, texts: Sequence[str], pairs: Sequence[str] | None = None) -> list[dict[str, Any]]:
-        """`prediction` and `probabilities` (label -> p) for each text, or each text with its pair."""
-        rows = Rows(text=list(texts), text_pair=None if pairs is None else list(pairs))
-        if not texts:
+        `prediction` and `probabilities` (label -> p); of entities `entities`, each with `type`, `start` and `end`
+        (exclusive) in words and, for a text, `start_character` and `end_character`. Its words are runs of letters,
+        runs of digits, and single other characters.
+        """
+        words = None if all(isinstance(text, str) for text in texts) else [list(text) for text in texts]
+        joined = [text if isinstance(text, str) else " ".join(text) for text in texts]
+        return self.predict_rows(Rows(joined, text_pair=None if pairs is None else list(pairs), tokens=words))
+
+    def predict_rows(self, rows: Rows) -> list[dict[str, Any]]:
+        """The answer to each row, as `predict` has it."""
+        if not len(rows):
             return []
-        found = task.prediction_rows(rows, self.probabilities(rows), self.classes)
-        return [{name: one[name] for name in ("prediction", "probabilities")} for one in found]
+        rows = self.task.readable(rows)
+        examples = Examples(rows, self.system.encoder.encode(rows))
+        return list(self.task.said(self.task.answers(self._logits(examples), examples), rows))
 
     def evaluate(self, split: str, data: str | None = None) -> dict[str, Any]:
         """Scores a split, writes evaluations/<split>.json, and says how that compares with the run's own result."""
         config = self.config
         seed = seed_of(config, "data")
         splits = load_data(config.data, seed, self.workdir.root, config.model.allow_download, data)
-        examples = prepare(getattr(splits, split), self.system.encoder, self.classes, cache=None)
-        scores = score(self._evaluator.logits(self._placed, self._frozen, examples), examples, self.classes)
+        examples = prepare(getattr(splits, split), self.system.encoder, self.task, cache=None)
+        scores = self.task.scores(self.task.answers(self._logits(examples), examples), examples)
         report = {
             "split": split,
-            **split_report(scores),
+            **scores.report(),
             "majority": self.result["majority"].get(split, {}),
             "base_sha256": self.system.base_sha256,
             "versions": runtime.versions(),
@@ -135,6 +144,9 @@ class Restored(Finished):
             report["against_result"] = self._compare(report, self.result["metrics"][split])
         write_json(self.workdir.evaluation(split), report)
         return report
+
+    def _logits(self, examples: Examples) -> np.ndarray:
+        return self._evaluator.logits(self._placed, self._frozen, examples)
 
     def _compare(self, report: dict[str, Any], recorded: dict[str, Any]) -> dict[str, Any]:
         """Whether the metrics equal the run's: to the bit on the same kind of machine, else within 1e-5."""
@@ -169,33 +181,33 @@ def _build(config: Config, result: dict[str, Any], on: system.System | None) -> 
 
 
 def predict_file(restored: Restored, source: Path, target: Path) -> int:
-    """The rows of a JSONL or CSV file with `prediction` and `probabilities` added, in the target's format.
+    """The rows of a JSONL or CSV file with what `predict` answers added, in the target's format.
 
-    In CSV the probabilities are columns `probability_<label>`. Returns the number of rows.
+    In CSV the probabilities are columns `probability_<label>`; entities need JSON lines. Returns the number of rows.
     """
-    if target.suffix not in (".jsonl", ".csv"):
-        raise InputError(f"--output={target}: expected a name that ends in .jsonl or .csv")
-    rows, raw = read_rows(source, restored.config.data.columns, False)
+    task, endings = restored.task, (".jsonl", ".csv") if restored.task.fits_csv else (".jsonl",)
+    if target.suffix not in endings:
+        raise InputError(f"--output={target}: expected a name that ends in {' or '.join(endings)}")
+    rows, raw = read_rows(source, restored.config.data.columns, False, words=task.reads_words)
     if (rows.text_pair is not None) != bool(restored.result["pairs"]):
         expected = "pairs of texts" if restored.result["pairs"] else "single texts"
         raise InputError(f"{source}: the model was trained on {expected}; see data.columns.text_pair")
-    predictions = restored.predict(rows.text, rows.text_pair)
+    predictions = restored.predict_rows(rows)
     if target.suffix == ".jsonl":
         rows_out = (old | new for old, new in zip(raw, predictions, strict=True))
         text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows_out)
     else:
-        text = _csv_text(raw, predictions, restored.classes)
+        text = _csv_text(raw, list(map(task.columns, predictions)))
     write_text(target, text)
     return len(raw)
 
 
-def _csv_text(raw: Sequence[dict[str, Any]], predictions: Sequence[dict[str, Any]], classes: Sequence[str]) -> str:
+def _csv_text(raw: Sequence[dict[str, Any]], added: Sequence[dict[str, Any]]) -> str:
     buffer = io.StringIO()
-    added = ["prediction", *(f"probability_{name}" for name in classes)]
     # Lines of JSON may differ in what they have. Columns of an earlier prediction are replaced.
-    names = [name for name in dict.fromkeys(name for row in raw for name in row) if name not in added]
+    names = [name for name in dict.fromkeys(name for row in raw for name in row) if name not in added[0]]
     writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow([*names, *added])
-    for old, new in zip(raw, predictions, strict=True):
-        writer.writerow([*map(old.get, names), new["prediction"], *new["probabilities"].values()])
+    writer.writerow([*names, *added[0]])
+    for old, new in zip(raw, added, strict=True):
+        writer.writerow([*map(old.get, names), *new.values()])
     return buffer.getvalue()

@@ -6,19 +6,18 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from jaxpeft import runtime
 from jaxpeft.config import Config
 from jaxpeft.data.batches import bucket_lengths
 from jaxpeft.data.load import load as load_data
 from jaxpeft.data.splits import Splits
-from jaxpeft.data.tokenise import private_folder
-from jaxpeft.tasks import sequence_classification as task
-from jaxpeft.tasks.metrics import ClassificationScores, majority_scores
+from jaxpeft.data.tokenise import Examples, private_folder
+from jaxpeft.tasks.clusters import Scores
+from jaxpeft.tasks.registry import TASKS, task_of
+from jaxpeft.tasks.task import Answers, Task
 from jaxpeft.training import plots, start, system
 from jaxpeft.training.checkpoint import save_best
-from jaxpeft.training.evaluation import Evaluator, Examples, prepare, probability_report, score
+from jaxpeft.training.evaluation import Evaluator, prepare
 from jaxpeft.training.export import can_export, export
 from jaxpeft.training.loop import Loop, Outcome, seed_of
 from jaxpeft.training.parallel import placement
@@ -43,16 +42,18 @@ def train(config: Config, workdir: Workdir, *, started: float) -> dict[str, Any]
     runtime.set_compilation_cache(workdir.root)
     splits = load_data(config.data, seed_of(config, "data"), workdir.root, config.model.allow_download)
     place = placement(config.parallel, (config.train.batch_size, config.train.eval_batch_size))
-    model, origin = start.build(config, splits.labels, adapter)
-    examples = _prepare(config, splits, model, workdir)
+    task = task_of(config, TASKS[config.task].classes_of(splits.labels))
+    model, origin = start.build(config, task.classes, adapter)
+    examples = _prepare(config, splits, model, task, workdir)
     buckets = bucket_lengths(examples["train"].encoded.lengths, config.data.buckets, config.data.max_length)
     evaluator = Evaluator(model.graphdef, place, buckets, config.train.eval_batch_size)
     progress = Progress(workdir.tensorboard)
-    _announce(config, model, examples, progress)
+    _announce(config, model, examples, splits, progress)
     progress.say(origin)
     loop = Loop(
         config,
         model,
+        task,
         examples["train"],
         examples["validation"],
         buckets=buckets,
@@ -63,20 +64,19 @@ def train(config: Config, workdir: Workdir, *, started: float) -> dict[str, Any]
         memory=memory,
     )
     outcome = loop.run()
-    scores, logits = _test(outcome, model, examples, evaluator, loop, workdir)
+    scores, answers = _test(outcome, task, examples, evaluator, loop, workdir)
     first_step = None if loop.first_step_at is None else loop.first_step_at - started
     result = {
         **_identity(config, model, examples, buckets),
-        **_outcome(outcome, scores, examples, model),
-        **probability_report(logits, examples),
+        **_outcome(outcome, task, scores, examples),
+        **task.report(answers, examples),
         "timing": _timing(outcome, first_step),
         "memory": memory.report(),
         "versions": runtime.versions(),
         "device": runtime.device(),
         "data_report": splits.report,
     }
-    _draw(config, workdir, scores, model)
-    _draw_probabilities(config, workdir, logits["test"], examples["test"], result)
+    _draw(config, task, workdir, examples["test"], answers["test"], result)
     if can_export(config.peft.method):
         export(config, model, outcome.trainable, workdir)
     write_json(workdir.result, result)
@@ -85,17 +85,18 @@ def train(config: Config, workdir: Workdir, *, started: float) -> dict[str, Any]
     return result
 
 
-def _prepare(config: Config, splits: Splits, model: system.System, workdir: Workdir) -> dict[str, Examples]:
+def _prepare(config: Config, splits: Splits, model: system.System, task: Task, workdir: Workdir) -> dict[str, Examples]:
     named = config.data.cache_dir  # a folder inside it: the user's own keeps the permissions that it has
     cache = Path(named).expanduser() / "tokens" if named else workdir.cache
     private_folder(cache)
     return {
-        name: prepare(getattr(splits, name), model.encoder, splits.labels, cache)
-        for name in ("train", "validation", "test")
+        name: prepare(getattr(splits, name), model.encoder, task, cache) for name in ("train", "validation", "test")
     }
 
 
-def _announce(config: Config, model: system.System, examples: Mapping[str, Examples], progress: Progress) -> None:
+def _announce(
+    config: Config, model: system.System, examples: Mapping[str, Examples], splits: Splits, progress: Progress
+) -> None:
     counts = model.count()
     sizes = ", ".join(f"{name} {len(split)}" for name, split in examples.items())
     cut = examples["train"].encoded.truncated
@@ -106,33 +107,32 @@ def _announce(config: Config, model: system.System, examples: Mapping[str, Examp
     if model.ignored_tensors:
         progress.say(f"tensors of the checkpoint without use here: {', '.join(model.ignored_tensors)}")
     for name in TESTED:
-        labels = examples[name].labels
-        if labels is not None and (unseen := int((labels == task.UNSEEN).sum())):
+        if unseen := splits.report[f"unseen_{name}_rows"]:
             progress.say(f"{name}: {unseen} rows have a label that training lacks; each counts as wrong")
 
 
 def _test(
     outcome: Outcome,
-    model: system.System,
+    task: Task,
     examples: Mapping[str, Examples],
     evaluator: Evaluator,
     loop: Loop,
     workdir: Workdir,
-) -> tuple[dict[str, ClassificationScores], dict[str, np.ndarray]]:
-    """Scores and logits of the tested step on validation and test; writes its parameters and predictions."""
+) -> tuple[dict[str, Scores], dict[str, Answers]]:
+    """Scores and answers of the tested step on validation and test; writes its parameters and predictions."""
     trainable = loop.placement.replicate(outcome.trainable)
-    scores, logits = {}, {}
+    scores, answers = {}, {}
     for name in TESTED:
         started, compiled = time.perf_counter(), loop.placement.compile_seconds
-        logits[name] = evaluator.logits(trainable, loop.frozen, examples[name])
+        logits = evaluator.logits(trainable, loop.frozen, examples[name])
         compiling = loop.placement.compile_seconds - compiled
         outcome.position.compile_seconds += compiling
         outcome.position.eval_seconds += time.perf_counter() - started - compiling
-        scores[name] = score(logits[name], examples[name], model.classes)
-        rows = task.prediction_rows(examples[name].rows, task.probabilities(logits[name]), model.classes)
-        write_lines(workdir.predictions(name), rows)
+        answers[name] = task.answers(logits, examples[name])
+        scores[name] = task.scores(answers[name], examples[name])
+        write_lines(workdir.predictions(name), task.prediction_rows(answers[name], examples[name].rows))
     save_best(workdir.best, outcome.trainable)
-    return scores, logits
+    return scores, answers
 
 
 def _identity(
@@ -153,38 +153,28 @@ def _identity(
         "new_tensors": list(model.new_tensors),
         "examples": {name: len(split) for name, split in examples.items()},
         "truncated": {name: split.encoded.truncated for name, split in examples.items()},
+        "windows": {name: len(split.encoded) for name, split in examples.items()},
+        "words_cut": {name: split.encoded.words_cut for name, split in examples.items()},
         "buckets": list(buckets),
         "pairs": examples["train"].rows.text_pair is not None,
     }
 
 
 def _outcome(
-    outcome: Outcome, scores: Mapping[str, ClassificationScores], examples: Mapping[str, Examples], model: system.System
+    outcome: Outcome, task: Task, scores: Mapping[str, Scores], examples: Mapping[str, Examples]
 ) -> dict[str, Any]:
-    labels = {name: split.labels for name, split in examples.items() if split.labels is not None}
-    majority = {name: majority_scores(labels["train"], labels[name], model.classes) for name in scores}
-    reports = {name: split_report(found) for name, found in scores.items()}
+    majority = {name: task.majority(examples["train"].rows, examples[name].rows) for name in scores}
+    reports = {name: found.report() for name, found in scores.items()}
     by_field = {field: {name: report[field] for name, report in reports.items()} for field in reports["test"]}
     return {
         "steps": outcome.position.step,
         "best_step": outcome.position.best_step,
         "tested_step": outcome.tested_step,
+        "select_metric": task.select_metric,
         "stopped": outcome.position.stopped,
         **by_field,
         "few_clusters": any(by_field["few_clusters"].values()),
         "majority": majority,
-    }
-
-
-def split_report(scores: ClassificationScores) -> dict[str, Any]:
-    """What result.json and evaluations/<split>.json say of the scores of one split."""
-    return {
-        "metrics": scores.metrics,
-        "few_clusters": scores.few_clusters,
-        "clusters": scores.clusters,
-        "unseen_label_rows": scores.unseen,
-        "per_class": scores.per_class,
-        "confusion": scores.confusion.tolist(),
     }
 
 
@@ -201,22 +191,11 @@ def _timing(outcome: Outcome, first_step: float | None) -> dict[str, float | Non
     }
 
 
-def _draw(config: Config, workdir: Workdir, scores: Mapping[str, ClassificationScores], model: system.System) -> None:
+def _draw(
+    config: Config, task: Task, workdir: Workdir, test: Examples, answers: Answers, result: Mapping[str, Any]
+) -> None:
     workdir.plots.mkdir(exist_ok=True)
     if records := workdir.read_metrics():  # none where no step was taken
-        plots.learning_curve(records, workdir.plots / "learning_curve.png", metric=config.train.select_metric)
-    confusion = scores["test"].confusion
-    plots.confusion_matrix(confusion, model.classes, workdir.plots / "confusion_test.png", f"{config.name}, test")
-
-
-def _draw_probabilities(
-    config: Config, workdir: Workdir, logits: np.ndarray, test: Examples, result: Mapping[str, Any]
-) -> None:
-    assert test.labels is not None
-    probabilities, names, title = task.probabilities(logits), result["labels"], f"{config.name}, test"
-    plots.roc_curves(test.labels, probabilities, names, workdir.plots / "roc_test.png", title)
-    plots.precision_recall_curves(test.labels, probabilities, names, workdir.plots / "precision_recall_test.png", title)
-    answers, temperature = {"as trained": probabilities}, result["calibration"]["temperature"]
-    if temperature is not None:
-        answers[f"at temperature {temperature:.2f}"] = task.probabilities(logits / temperature)
-    plots.reliability_diagram(test.labels, answers, workdir.plots / "calibration_test.png", title)
+        plots.learning_curve(records, workdir.plots / "learning_curve.png", metric=task.select_metric)
+    for name, arguments in task.pictures(answers, test, result).items():
+        plots.PICTURES[name](*arguments, workdir.plots / f"{name}_test.png", f"{config.name}, test")

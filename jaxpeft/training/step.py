@@ -28,9 +28,9 @@ def train_step(
 ) -> Callable[..., tuple[Tree, Any, jax.Array]]:
     """The step over a batch whose arrays are [A, B, ...]: A forward passes accumulate into one update.
 
-    `loss_of(logits, micro_batch)` is the weighted sum of the examples' losses. The step's loss is that sum over
-    the sum of weights: of all forward passes and, with `axis`, of all devices, so it does not depend on how a
-    batch is cut. Gradients exist for the trainable tree only.
+    `loss_of(logits, micro_batch)` is the weighted sum of the losses of examples, or of words. The step's loss is that
+    sum over the sum of weights: of all forward passes and, with `axis`, of all devices, so it does not depend on how
+    a batch is cut. Gradients exist for the trainable tree only.
     """
 
     def loss_sum(trainable: Tree, frozen: Tree, batch: Arrays, number: jax.Array) -> jax.Array:
@@ -51,6 +51,7 @@ def train_step(
             totals, _ = jax.lax.scan(accumulate, zeros, batch)
         sums = (*totals, batch["weight"].sum())
         loss, gradients, weight = sums if axis is None else jax.lax.psum(sums, axis)
+        weight = jnp.where(weight > 0, weight, 1.0)  # no word of the batch has a token: nothing to learn, not NaN
         gradients = jax.tree.map(lambda leaf: leaf / weight, gradients)
         updates, state = update.update(gradients, state, trainable)
         return optax.apply_updates(trainable, updates), state, loss / weight

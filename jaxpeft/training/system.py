@@ -15,6 +15,7 @@ from jaxpeft.data.tokenise import TextEncoder, text_encoder
 from jaxpeft.errors import InputError
 from jaxpeft.models import MODELS, pretrained
 from jaxpeft.peft.hf_format import whole_modules
+from jaxpeft.tasks.registry import TASKS
 
 
 @dataclasses.dataclass
@@ -56,7 +57,7 @@ def abstract(config: Config, hf_config: dict[str, Any], classes: int) -> Any:
     model_config = architecture.config.from_hf(
         hf_config, num_labels=classes, dtype=settings.dtype, remat=settings.remat, unroll=settings.unroll
     )
-    model_class = architecture.heads[config.task]
+    model_class = architecture.heads[TASKS[config.task].head]
     return nnx.eval_shape(lambda: model_class(model_config))
 
 
@@ -138,12 +139,21 @@ def _system(
 ) -> System:
     graphdef, leaves = peft.flatten(model)
     trainable, frozen = peft.split(leaves, labels)
+    data = config.data
+    encoder = text_encoder(
+        folder,
+        lowercase=config.model.lowercase,
+        max_length=data.max_length,
+        reads_words=TASKS[config.task].reads_words,
+        long_text=data.long_text,
+        stride=data.window_stride,
+    )
     return System(
         graphdef=graphdef,
         trainable=trainable,
         frozen=frozen,
         labels=labels,
-        encoder=text_encoder(folder, lowercase=config.model.lowercase, max_length=config.data.max_length),
+        encoder=encoder,
         classes=classes,
         model_type=model.model_type,
         base_sha256=sha256,

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jaxpeft.data.batches import BatchPlan, assemble, bucket_lengths, plan_epoch, plan_evaluation
+from jaxpeft.data.batches import BatchPlan, Targets, assemble, bucket_lengths, plan_epoch, plan_evaluation
 from jaxpeft.data.tokenise import Encoded
 
 LENGTHS = st.lists(st.integers(2, 60), min_size=1, max_size=40).map(np.array)
@@ -67,19 +67,22 @@ def test_evaluation_has_every_example_once_in_its_shortest_bucket(lengths, size)
         assert plan.length == min(bucket for bucket in buckets if bucket >= lengths[plan.examples].max())
 
 
+def encoded_examples(segments=None):
+    """Three examples of 2, 3 and 4 tokens."""
+    return Encoded(
+        ids=np.arange(10, 19, dtype=np.int32), starts=np.array([0, 2, 5, 9]), row_of=np.arange(3), segments=segments
+    )
+
+
 @pytest.mark.parametrize("pairs", [False, True])
 def test_a_batch_pads_and_weighs(pairs):
-    encoded = Encoded(
-        ids=np.arange(10, 19, dtype=np.int32),
-        segments=np.array([0, 0, 0, 1, 0, 1, 1, 0, 1], np.uint8) if pairs else None,
-        starts=np.array([0, 2, 5, 9]),
-        truncated=0,
-    )
-    batch = assemble(BatchPlan(np.array([2, 0]), 5), encoded, np.array([7, 8, 9], np.int32), 3)
+    encoded = encoded_examples(np.array([0, 0, 0, 1, 0, 1, 1, 0, 1], np.uint8) if pairs else None)
+    targets = Targets(np.array([7, 8, 9], np.int32), np.array([1, 1, 0.5], np.float32))
+    batch = assemble(BatchPlan(np.array([2, 0]), 5), encoded, targets, 3)
     np.testing.assert_array_equal(batch["ids"], [[15, 16, 17, 18, 0], [10, 11, 0, 0, 0], [0, 0, 0, 0, 0]])
     np.testing.assert_array_equal(batch["mask"], [[1, 1, 1, 1, 0], [1, 1, 0, 0, 0], [1, 0, 0, 0, 0]])
     np.testing.assert_array_equal(batch["label"], [9, 7, 0])
-    np.testing.assert_array_equal(batch["weight"], [1, 1, 0])
+    np.testing.assert_array_equal(batch["weight"], [0.5, 1, 0])
     np.testing.assert_array_equal(batch["example"], [2, 0, 0])
     assert ("segments" in batch) == pairs
     if pairs:
@@ -91,3 +94,19 @@ def test_a_batch_pads_and_weighs(pairs):
         "example": "uint32",
         "label": "int32",
     }
+
+
+def test_labels_and_weights_of_tokens_stand_where_their_tokens_do():
+    targets = Targets(np.arange(20, 29), np.arange(9) / 8, of_tokens=True)
+    batch = assemble(BatchPlan(np.array([2, 0]), 5), encoded_examples(), targets, 3)
+    np.testing.assert_array_equal(batch["label"], [[25, 26, 27, 28, 0], [20, 21, 0, 0, 0], [0] * 5])
+    np.testing.assert_array_equal(batch["weight"] * 8, [[5, 6, 7, 8, 0], [0, 1, 0, 0, 0], [0] * 5])
+    assert (batch["label"].dtype, batch["weight"].dtype) == (np.int32, np.float32)
+
+
+def test_a_batch_to_predict_on_has_no_labels_and_an_example_without_tokens_attends_to_something():
+    encoded = Encoded(ids=np.array([5, 6]), starts=np.array([0, 0, 2]), row_of=np.arange(2))
+    batch = assemble(BatchPlan(np.array([0, 1]), 8), encoded, None, 2)
+    assert batch.keys() == {"ids", "mask", "example"}
+    assert batch["mask"].sum(axis=1).tolist() == [1, 2]
+    assert bucket_lengths(encoded.lengths, 2, 8) == (8,)

@@ -67,6 +67,16 @@ def test_bare_keys_and_old_norm_names_fill_the_same_leaves_under_the_same_identi
         jax.tree.map(np.testing.assert_array_equal, leaves(model), leaves(expected))
 
 
+def test_both_heads_know_a_base_by_one_identity(tmp_path):
+    folder = tiny.write_base(tmp_path / "base")
+    sha256 = filled(folder)[2]
+    assert filled(folder, task="token_classification")[2] == sha256
+    other = tiny.tensors()
+    other["bert.pooler.dense.bias"][0] += 1
+    folder = tiny.write_base(tmp_path / "other", other)
+    assert filled(folder)[2] == filled(folder, task="token_classification")[2] != sha256
+
+
 def test_shards_are_read_like_one_file(base, tmp_path):
     folder = tiny.write_base(tmp_path / "shards")
     (folder / "model.safetensors").unlink()

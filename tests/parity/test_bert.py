@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from jaxpeft.peft import unflatten
-from jaxpeft.tasks.sequence_classification import loss_sum
+from jaxpeft.tasks.losses import loss_sum
 
 from . import peers
 

@@ -5,10 +5,15 @@ import json
 import numpy as np
 import pytest
 
+from jaxpeft.config import Config
 from jaxpeft.data.rows import Rows
-from jaxpeft.tasks.sequence_classification import encode_labels, prediction_rows
+from jaxpeft.tasks.sequence_classification import SequenceClassification, encode_labels
 
-PROBABILITIES = np.array([[0.25, 0.75], [0.5, 0.5]], dtype=np.float32)
+LOGITS = np.log(np.array([[0.25, 0.75], [0.5, 0.5]], dtype=np.float32))
+
+
+def prediction_rows(rows, logits=LOGITS):
+    return list(SequenceClassification(Config(), ("no", "yes")).prediction_rows(logits, rows))
 
 
 def test_labels_become_their_index_and_unseen_ones_minus_one():
@@ -26,7 +31,9 @@ def test_prediction_rows_hold_the_answer_and_never_the_text_or_whose_it_is():
         patient=["SECRET", "SECRET"],
         doc=["SECRET", "SECRET"],
     )
-    found = list(prediction_rows(rows, PROBABILITIES, ["no", "yes"]))
+    found = prediction_rows(rows)
+    for row in found:
+        row["probabilities"] = {name: round(value, 6) for name, value in row["probabilities"].items()}
     assert found == [
         {"row": 0, "id": "n7", "group": 0, "label": "yes", "prediction": "yes",
          "probabilities": {"no": 0.25, "yes": 0.75}},
@@ -39,15 +46,15 @@ def test_prediction_rows_hold_the_answer_and_never_the_text_or_whose_it_is():
 @pytest.mark.parametrize("patients", [["b", "a", "b"], None])
 def test_rows_of_one_patient_or_else_document_share_a_group(patients):
     rows = Rows(text=["x"] * 3, patient=patients, doc=["1", "2", "2"])
-    found = list(prediction_rows(rows, np.full((3, 2), 0.5), ["no", "yes"]))
+    found = prediction_rows(rows, np.zeros((3, 2), np.float32))
     assert [row["group"] for row in found] == ([0, 1, 0] if patients else [0, 1, 1])
 
 
 def test_id_group_and_label_are_left_out_where_the_data_has_none():
-    found = list(prediction_rows(Rows(text=["a", "b"]), PROBABILITIES, ["no", "yes"]))
+    found = prediction_rows(Rows(text=["a", "b"]))
     assert [sorted(row) for row in found] == [["prediction", "probabilities", "row"]] * 2
 
 
-def test_probabilities_of_other_rows_are_refused():
-    with pytest.raises(ValueError, match=r"\(2, 2\), expected \(1, 2\)"):
-        list(prediction_rows(Rows(text=["a"]), PROBABILITIES, ["no", "yes"]))
+def test_answers_for_other_rows_are_refused():
+    with pytest.raises(ValueError, match="zip"):
+        prediction_rows(Rows(text=["a"]))

@@ -13,6 +13,7 @@ from jaxpeft.data.batches import bucket_lengths
 from jaxpeft.data.load import load
 from jaxpeft.errors import InputError
 from jaxpeft.models.bert import BertForSequenceClassification
+from jaxpeft.tasks.registry import task_of
 from jaxpeft.training import loop as loop_module
 from jaxpeft.training import system
 from jaxpeft.training.evaluation import Evaluator, prepare
@@ -28,15 +29,15 @@ STEPS_PER_EPOCH = 10
 def make_loop(config, root):
     splits = load(config.data, seed_of(config, "data"), None, False)
     model = system.build(config, splits.labels, seed=seed_of(config, "init"))
-    train, validation = (
-        prepare(rows, model.encoder, splits.labels, None) for rows in (splits.train, splits.validation)
-    )
+    task = task_of(config, splits.labels)
+    train, validation = (prepare(rows, model.encoder, task, None) for rows in (splits.train, splits.validation))
     buckets = bucket_lengths(train.encoded.lengths, config.data.buckets, config.data.max_length)
     place = placement(config.parallel, (config.train.batch_size,))
     root.mkdir(exist_ok=True)
     return Loop(
         config,
         model,
+        task,
         train,
         validation,
         buckets=buckets,

@@ -2,10 +2,11 @@
 
 import jax
 import numpy as np
+import optax
 import pytest
 
 from jaxpeft.peft import FROZEN
-from jaxpeft.tasks.sequence_classification import loss_sum
+from jaxpeft.tasks.losses import loss_sum
 from jaxpeft.training import system
 from jaxpeft.training.optimizer import optimizer
 from jaxpeft.training.parallel import Placement, Pmap
@@ -23,8 +24,8 @@ def built(folder, changes, **settings):
     return system.build(tiny.experiment(base, base, **settings), tiny.LABELS, seed=3)
 
 
-def batches(accumulate):
-    """The same examples however they are cut; the last batch is short."""
+def batches(accumulate, of_words):
+    """The same examples however they are cut; the last batch is short. With words every token has a label or none."""
     for number in range(STEPS):
         generator = np.random.default_rng(number)
         mask = np.arange(16) < generator.integers(3, 17, SIZE)[:, None]
@@ -35,12 +36,15 @@ def batches(accumulate):
             "weight": np.ones(SIZE, np.float32),
             "example": generator.permutation(1000)[:SIZE].astype(np.uint32),
         }
+        if of_words:
+            batch["label"] = generator.integers(0, 3, mask.shape).astype(np.int32)
+            batch["weight"] = (mask & (generator.random(mask.shape) < 0.5)).astype(np.float32)
         if number == STEPS - 1:
             batch["weight"][5:] = 0.0
         yield {name: leaf.reshape(accumulate, -1, *leaf.shape[1:]) for name, leaf in batch.items()}
 
 
-def train(model, place, accumulate=1):
+def train(model, place, accumulate=1, of_words=False):
     """Losses of the steps, and where they lead."""
     config = tiny.experiment("", "")
     config.train.warmup_ratio = 0.0
@@ -50,7 +54,7 @@ def train(model, place, accumulate=1):
     function = place.compiled(step, batch_argument=3)
     trainable, state = place.replicate(model.trainable), place.replicate(rule.init(model.trainable))
     frozen, losses = place.replicate(model.frozen), []
-    for number, batch in enumerate(batches(accumulate)):
+    for number, batch in enumerate(batches(accumulate, of_words)):
         arguments = trainable, state, frozen, place.shard(batch, axis=1), np.uint32(number)
         trainable, state, loss = function(*arguments)
         losses.append(float(np.ravel(loss)[0]))
@@ -96,6 +100,27 @@ def test_four_passes_of_two_equal_one_of_eight_with_dropout_on(dropping, whole):
 
 def test_four_passes_of_two_equal_one_of_eight_with_dropout_off(still, whole_still):
     assert_same(train(still, Placement(), accumulate=4), whole_still)
+
+
+@pytest.fixture(scope="module")
+def of_words(tmp_path_factory):
+    return built(tmp_path_factory.mktemp("base"), {}, task="token_classification")
+
+
+def test_words_weigh_the_same_however_their_rows_are_cut_or_placed(of_words):
+    whole = train(of_words, Placement(), of_words=True)
+    assert_same(train(of_words, Pmap(), of_words=True), whole)
+    assert_same(train(of_words, Placement(), accumulate=4, of_words=True), whole)
+
+
+def test_a_batch_in_which_nothing_weighs_teaches_nothing(of_words):
+    (batch, *_) = batches(1, True)
+    batch["weight"][:] = 0.0
+    rule = optax.sgd(1.0)
+    step = jax.jit(train_step(of_words.graphdef, rule, loss_sum, dropout_seed=5))
+    trainable, _, loss = step(of_words.trainable, rule.init(of_words.trainable), of_words.frozen, batch, np.uint32(0))
+    assert float(loss) == 0.0
+    jax.tree.map(np.testing.assert_array_equal, trainable, of_words.trainable)
 
 
 def test_dropout_makes_a_difference_from_the_first_step(whole, whole_still):

@@ -1,7 +1,6 @@
 """From annotations by character to a document in words: spans checked against the text, and words that fit them.
 
-A word is a run of letters, a run of digits, or one other character that is no space: `63yo` is two words, so that
-an age can end where it ends. The paper's protocol has the words of its scripts: what stands between spaces, cut
+Words are those of `data.words`. The paper's protocol has the words of its scripts: what stands between spaces, cut
 wherever an annotation begins or ends, in the test documents too.
 """
 
@@ -16,9 +15,9 @@ from pathlib import Path
 from jaxpeft.data.bio import Span
 from jaxpeft.data.readers.annotated import Document
 from jaxpeft.data.readers.standoff_xml import Annotation, parse
+from jaxpeft.data.words import words_of
 from jaxpeft.errors import InputError
 
-_WORD = re.compile(r"[^\W\d_]+|\d+|\S")
 _BETWEEN_SPACES = re.compile(r"\S+")
 _TYPE = re.compile(r"[A-Z][A-Z_-]{0,39}")
 _NUMBER = re.compile(r"\d{1,9}")
@@ -59,7 +58,7 @@ def read_document(path: Path, layout: Layout, *, doc: str, patient: str, paper: 
         report["spans_repeated"] += span in found
         if span is not None:
             found[span] = None
-    words = _cut(text, found, report) if paper else [match.span() for match in _WORD.finditer(text)]
+    words = _cut(text, found, report) if paper else words_of(text)
     return _document(doc, patient, text, words, list(found), report)
 
 

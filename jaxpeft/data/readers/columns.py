@@ -24,13 +24,14 @@ def build_rows(
     require_label: bool,
     unit: str = "line",
     report: Counter[str] | None = None,
+    entities: bool | None = None,
 ) -> Rows:
     """Rows of a table of N values a column; `numbers` says which `unit` of `source` each row came from.
 
     Text must be non-empty; labels and ids text, whole numbers or booleans. A column that is optional may be
-    absent or empty, but not empty for some rows only. Tables with a column of words and one of BIO tags, or
-    with words and no text, are entity rows: no label is read, and their text is the words, joined by one space,
-    if they have none. An I- that continues nothing begins an entity; `report` counts those.
+    absent or empty, but not empty for some rows only. Entity rows, which are those of `has_words` unless
+    `entities` says it, have no label; their text is the words, joined by one space, if they have none. An I- that
+    continues nothing begins an entity; `report` counts those.
 
     Raises:
         InputError: every problem of the table, with the first places of each; never a value.
@@ -38,7 +39,8 @@ def build_rows(
     if not numbers:
         raise InputError(f"{source}: no rows: expected at least one example")
     check = _Check(source, table, numbers, unit)
-    entities = has_words(table, columns)
+    if entities is None:
+        entities = has_words(table, columns)
     tokens = check.column("tokens", columns.tokens, _words, _WORDS, required=True) if entities else None
     tags = None
     if entities:
@@ -65,7 +67,7 @@ def build_rows(
 
 
 def has_words(table: Mapping[str, Sequence[Any]], columns: ColumnsConfig) -> bool:
-    """Whether the rows of a table are words to be tagged rather than texts."""
+    """Whether the rows of a table are words to be tagged: there are words, and tags beside them or no text."""
     return columns.tokens in table and (columns.ner_tags in table or columns.text not in table)
 
 

@@ -35,11 +35,13 @@ def read_rows(
     require_label: bool,
     format: str | None = None,
     report: Counter[str] | None = None,
+    words: bool = False,
 ) -> tuple[Rows, list[dict[str, Any]]]:
     """One file's rows, and the same rows as the file has them: every column, in its order, values unchanged.
 
     `format` is "jsonl" or "csv", by default what the file's name ends in. Without `require_label` the labels
-    (of words: the tags) are None unless every row has one. `report` counts repairs.
+    (of words: the tags) are None unless every row has one. `report` counts repairs. `words`: where a file has both,
+    words are read rather than texts.
 
     Raises:
         InputError: a file that is missing or malformed, by name and line.
@@ -52,9 +54,12 @@ def read_rows(
     raw = [row for _, row in numbered]
     names = dict.fromkeys(name for row in raw for name in row)
     table = {name: [row.get(name) for row in raw] for name in names}
-    if format == "csv" and has_words(table, columns):
+    entities = has_words(table, columns) or (words and columns.tokens in table)
+    if format == "csv" and entities:
         raise InputError(f"{path}: CSV has no lists, so no {columns.tokens!r}: give words as JSON lines or parquet")
-    rows = build_rows(str(path), table, [number for number, _ in numbered], columns, require_label, report=report)
+    rows = build_rows(
+        str(path), table, [number for number, _ in numbered], columns, require_label, report=report, entities=entities
+    )
     return rows, raw
 
 
