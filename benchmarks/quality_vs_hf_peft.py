@@ -1,8 +1,10 @@
-"""Does training here reach what torch + PEFT reaches? Test accuracy of both, dropout on, several seeds a side.
+"""Does training here reach what torch + PEFT reaches? The test score of both, dropout on, several seeds a side.
 
-Same base (MiniLM), token ids, batches, number of steps and hyper-parameters; each side initialises and drops on its
-own. What is reported is the difference of the mean test accuracy after the last
-step with its 95 % interval (Welch); it fails only when the interval lies wholly below -1.5 points.
+Same base (MiniLM), token ids, labels (of entities: on the first piece of a word), batches, number of steps,
+hyper-parameters and scorer; each side initialises and drops on its own. What is reported is the difference of the mean
+test score after the last step with its 95 % interval (Welch); it fails only when the interval lies wholly below -1.5
+points. The folder's name says which set it is: `nicta_piboso` (texts, accuracy), `ncbi_disease` (entities, strict F1),
+`maccrobat_re` (relations, F1 of the positive classes).
 
     python -m benchmarks.quality_vs_hf_peft --data=FOLDER/nicta_piboso --json=benchmarks/results/quality.json
 
@@ -10,13 +12,14 @@ Each finished run is written at once, so a killed benchmark goes on where it was
 """
 
 import argparse
+import dataclasses
 import itertools
 import json
 import platform
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +32,8 @@ from jaxpeft.data.batches import BatchPlan, bucket_lengths, plan_epoch
 from jaxpeft.data.load import load
 from jaxpeft.data.tokenise import Examples, text_encoder
 from jaxpeft.models.pretrained import resolve
-from jaxpeft.tasks.registry import task_of
+from jaxpeft.tasks.registry import TASKS, task_of
+from jaxpeft.tasks.task import Task
 from jaxpeft.training.evaluation import prepare
 from jaxpeft.training.run import train
 from jaxpeft.training.workdir import Workdir
@@ -39,11 +43,29 @@ SIDES = ("jaxpeft", "torch + PEFT")
 MARGIN = -0.015
 
 
+@dataclasses.dataclass(frozen=True)
+class OpenSet:
+    """A set of examples, and the score that both sides are compared by."""
+
+    task: str
+    metric: str
+    max_length: int
+    negative_label: str = "none"
+
+
+SETS = {
+    "nicta_piboso": OpenSet("sequence_classification", "accuracy", 64),
+    "ncbi_disease": OpenSet("token_classification", "f1_strict", 128),
+    "maccrobat_re": OpenSet("relation_extraction", "f1_positive_micro", 128),
+}
+
+
 def experiment(method: str, seed: int, data: str, steps: int) -> Config:
     """The configuration of both sides."""
-    config = Config(name=f"quality_{method}_{seed}", seed=seed)
+    chosen = SETS[Path(data).name]
+    config = Config(name=f"quality_{method}_{seed}", seed=seed, task=chosen.task)
     config.data.format, config.data.path = "jsonl", data
-    config.data.max_length = 64
+    config.data.max_length, config.data.negative_label = chosen.max_length, chosen.negative_label
     config.peft.method = method
     config.peft.lora.alpha = 16.0
     config.train.batch_size = 16
@@ -53,32 +75,52 @@ def experiment(method: str, seed: int, data: str, steps: int) -> Config:
     return config
 
 
-def run_ours(config: Config) -> float:
-    """Test accuracy of the main job."""
+def run_ours(config: Config, metric: str) -> float:
+    """Test score of the main job."""
     folder = Path(tempfile.mkdtemp())
     try:
         result = train(config, Workdir(folder / "run"), started=time.time())
-        return result["metrics"]["test"]["accuracy"]["value"]
+        return result["metrics"]["test"][metric]["value"]
     finally:
         shutil.rmtree(folder)
 
 
-def run_torch(config: Config) -> float:
-    """Test accuracy of the same experiment in torch."""
+def run_torch(config: Config, metric: str) -> float:
+    """Test score of the same experiment in torch."""
     from benchmarks.torch_peer import TorchPeer
 
     folder = resolve(config.model.ref)
-    encoder = text_encoder(folder, lowercase="auto", max_length=config.data.max_length)
+    reads_words, length = TASKS[config.task].reads_words, config.data.max_length
+    encoder = text_encoder(folder, lowercase="auto", max_length=length, reads_words=reads_words)
     splits = load(config.data, config.seed, None, False)
-    task = task_of(config, splits.labels)
+    task = task_of(config, TASKS[config.task].classes_of(splits.labels))
     train_split, test_split = (prepare(rows, encoder, task, None) for rows in (splits.train, splits.test))
-    labels, test_labels = task.targets(train_split).label, task.targets(test_split).label
-    ids, test_ids = (np.split(one.encoded.ids, one.encoded.starts[1:-1]) for one in (train_split, test_split))
-    steps = config.train.steps
-    peer = TorchPeer(folder, config, len(splits.labels), steps, config.seed)
+    steps, ids, labels = config.train.steps, ids_of(train_split), labels_of(task, train_split)
+    peer = TorchPeer(folder, config, len(task.classes), steps, config.seed)
     for plan in itertools.islice(batches(config, train_split), steps):
-        peer.train_step([ids[i] for i in plan.examples], labels[plan.examples])
-    return float((peer.predict(test_ids) == test_labels).mean())
+        peer.train_step([ids[i] for i in plan.examples], [labels[i] for i in plan.examples])
+    answers = task.answers(answering(peer.logits(ids_of(test_split)), test_split), test_split)
+    return task.scores(answers, test_split, resamples=0).metrics[metric]["value"]
+
+
+def ids_of(examples: Examples) -> list[np.ndarray]:
+    """The token ids of each example."""
+    return np.split(examples.encoded.ids, examples.encoded.starts[1:-1])
+
+
+def labels_of(task: Task, examples: Examples) -> Sequence[Any]:
+    """The label of each example or, as the peer wants them, those of its tokens."""
+    from benchmarks.torch_peer import NO_LABEL
+
+    targets = task.targets(examples)
+    if not targets.of_tokens:
+        return targets.label
+    return np.split(np.where(targets.weight > 0, targets.label, NO_LABEL), examples.encoded.starts[1:-1])
+
+
+def answering(logits: Sequence[np.ndarray], examples: Examples) -> np.ndarray:
+    """The logits of all examples, or of the tokens that answer for a word."""
+    return np.stack(logits) if examples.encoded.leads is None else np.concatenate(logits)[examples.encoded.leads]
 
 
 def batches(config: Config, train_split: Examples) -> Iterator[BatchPlan]:
@@ -97,10 +139,13 @@ def difference(ours: list[float], theirs: list[float]) -> dict[str, float]:
 
 def table(report: dict[str, Any]) -> str:
     """One line a method."""
-    lines = ["method  seeds  jaxpeft  torch+PEFT  difference (95 %)            verdict"]
+    lines = [
+        f"{report['data']}: {report['metric']}",
+        "method  seeds  jaxpeft  torch+PEFT  difference (95 %)            verdict",
+    ]
     for method in METHODS:
         runs = [
-            [run["accuracy"] for run in report["runs"] if (run["method"], run["side"]) == (method, side)]
+            [run["score"] for run in report["runs"] if (run["method"], run["side"]) == (method, side)]
             for side in SIDES
         ]
         if min(map(len, runs)) < 2:
@@ -115,37 +160,45 @@ def table(report: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def benchmark(data: str, path: Path, *, steps: int, seeds: range, make: Callable[..., Config] = experiment) -> str:
+    """Runs what is missing in the report at `path`, seed by seed; returns the table. `make` is `experiment`."""
+    metric = SETS[Path(data).name].metric
+    path.parent.mkdir(parents=True, exist_ok=True)
+    report = {"data": Path(data).name, "metric": metric, "steps": steps, "difference": {}, "runs": []}
+    if path.exists():
+        report = json.loads(path.read_text())
+    if (report["data"], report["steps"]) != (Path(data).name, steps):
+        raise SystemExit(f"{path} is of {report['data']} with {report['steps']} steps: name another --json")
+    report |= {"versions": runtime.versions(), "processor": platform.processor() or platform.machine()}
+    done = {(run["method"], run["seed"], run["side"]) for run in report["runs"]}
+    for seed, method, side in itertools.product(seeds, METHODS, SIDES):
+        if (method, seed, side) in done:
+            continue
+        started = time.time()
+        score = (run_ours if side == SIDES[0] else run_torch)(make(method, seed, data, steps), metric)
+        seconds = round(time.time() - started, 1)
+        run = {"method": method, "seed": seed, "side": side, "score": score, "seconds": seconds}
+        report["runs"].append(run)
+        table(report)
+        path.write_text(json.dumps(report, indent=1) + "\n")
+        print(run, flush=True)
+    return table(report)
+
+
 def main() -> None:
-    """Runs what is missing, seed by seed, and prints the table."""
+    """Prints the table."""
     runtime.keep_freed_memory()
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--data", required=True, help="folder with train, validation and test .jsonl")
+    parser.add_argument("--data", required=True, help=f"folder of .jsonl splits with one of the names {', '.join(SETS)}")
     parser.add_argument("--json", type=Path, required=True)
     parser.add_argument("--steps", type=int, default=300)
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--first", type=int, default=1, help="seed to begin with, to share seeds among processes")
     arguments = parser.parse_args()
-    arguments.json.parent.mkdir(parents=True, exist_ok=True)
-    report = {"data": Path(arguments.data).name, "steps": arguments.steps, "difference": {}, "runs": []}
-    if arguments.json.exists():
-        report = json.loads(arguments.json.read_text())
-    report |= {"versions": runtime.versions(), "processor": platform.processor() or platform.machine()}
-    done = {(run["method"], run["seed"], run["side"]) for run in report["runs"]}
-    for seed in range(arguments.first, arguments.first + arguments.seeds):
-        for method in METHODS:
-            for side in SIDES:
-                if (method, seed, side) in done:
-                    continue
-                config = experiment(method, seed, arguments.data, arguments.steps)
-                started = time.time()
-                accuracy = run_ours(config) if side == SIDES[0] else run_torch(config)
-                seconds = round(time.time() - started, 1)
-                run = {"method": method, "seed": seed, "side": side, "accuracy": accuracy, "seconds": seconds}
-                report["runs"].append(run)
-                table(report)
-                arguments.json.write_text(json.dumps(report, indent=1) + "\n")
-                print(run, flush=True)
-    print(table(report))
+    if Path(arguments.data).name not in SETS:
+        parser.error(f"--data={arguments.data}: expected a folder named {', '.join(SETS)}")
+    seeds = range(arguments.first, arguments.first + arguments.seeds)
+    print(benchmark(arguments.data, arguments.json, steps=arguments.steps, seeds=seeds))
 
 
 if __name__ == "__main__":

@@ -9,18 +9,24 @@ import torch
 import transformers
 
 from jaxpeft.config import Config
+from jaxpeft.tasks.registry import TASKS
 
 TARGETS = {"lora": ["query", "value"], "ia3": ["key", "value", "output.dense"]}
+HEADS = {  # our head -> theirs, and what PEFT calls it
+    "sequence_classification": (transformers.AutoModelForSequenceClassification, "SEQ_CLS"),
+    "token_classification": (transformers.AutoModelForTokenClassification, "TOKEN_CLS"),
+}
+NO_LABEL = -100  # of a token that the loss leaves out
 
 
 class TorchPeer:
-    """A sequence classifier with PEFT's adapter (or none, for full fine-tuning) and AdamW."""
+    """A classifier of texts or of tokens with PEFT's adapter (or none, for full fine-tuning) and AdamW."""
 
     def __init__(self, folder: Path, config: Config, classes: int, total_steps: int, seed: int):
         torch.manual_seed(seed)
         transformers.logging.set_verbosity_error()
-        model = transformers.AutoModelForSequenceClassification.from_pretrained(folder, num_labels=classes)
-        self.model = self._adapted(model, config)
+        head, task_type = HEADS[TASKS[config.task].head]
+        self.model = self._adapted(head.from_pretrained(folder, num_labels=classes), config, task_type)
         settings = config.train
         trained = [(name, value) for name, value in self.model.named_parameters() if value.requires_grad]
         plain = [value for name, value in trained if name.endswith("bias") or "LayerNorm" in name]
@@ -33,17 +39,17 @@ class TorchPeer:
         self.parameters = [value for _, value in trained]
 
     @staticmethod
-    def _adapted(model: torch.nn.Module, config: Config) -> torch.nn.Module:
+    def _adapted(model: torch.nn.Module, config: Config, task_type: str) -> torch.nn.Module:
         if config.peft.method == "full":
             return model
         if config.peft.method == "ia3":
             kind = peft.IA3Config(
-                task_type="SEQ_CLS", target_modules=TARGETS["ia3"], feedforward_modules=["output.dense"]
+                task_type=task_type, target_modules=TARGETS["ia3"], feedforward_modules=["output.dense"]
             )
         else:
             lora = config.peft.lora
             kind = peft.LoraConfig(
-                task_type="SEQ_CLS",
+                task_type=task_type,
                 r=lora.rank,
                 lora_alpha=lora.alpha,
                 lora_dropout=lora.dropout,
@@ -51,9 +57,14 @@ class TorchPeer:
             )
         return peft.get_peft_model(model, kind)
 
-    def train_step(self, ids: Sequence[np.ndarray], labels: np.ndarray) -> float:
-        """One optimizer step on a batch of token ids; returns the loss, which waits for the step."""
+    def train_step(self, ids: Sequence[np.ndarray], labels: np.ndarray | Sequence[np.ndarray]) -> float:
+        """One optimizer step on a batch of token ids; returns the loss, which waits for the step.
+
+        `labels` is a label a text [B], or the labels of each text's tokens, some of them NO_LABEL.
+        """
         self.model.train()
+        if isinstance(labels[0], np.ndarray):
+            labels = padded(labels, NO_LABEL)
         loss = self.model(**pad(ids), labels=torch.tensor(labels).long()).loss
         loss.backward()
         if self.clip is not None:
@@ -63,26 +74,32 @@ class TorchPeer:
         self.optimizer.zero_grad()
         return loss.item()
 
-    def predict(self, ids: Sequence[np.ndarray]) -> np.ndarray:
-        """The answer to each example, in batches sorted by length."""
+    def logits(self, ids: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """The logits of each text [C], or of its tokens [T, C], computed in batches sorted by length."""
         self.model.eval()
         order = np.argsort([len(one) for one in ids])
-        answers = np.empty(len(ids), int)
+        found: list[np.ndarray] = [np.empty(0)] * len(ids)
         with torch.inference_mode():
             for start in range(0, len(order), 64):
                 chunk = order[start : start + 64]
-                answers[chunk] = self.model(**pad([ids[i] for i in chunk])).logits.argmax(-1).numpy()
-        return answers
+                for example, logits in zip(chunk, self.model(**pad([ids[i] for i in chunk])).logits.numpy(), strict=True):
+                    found[example] = logits if logits.ndim == 1 else logits[: len(ids[example])]
+        return found
 
 
 def pad(ids: Sequence[np.ndarray]) -> dict[str, torch.Tensor]:
     """Dynamic padding to the longest of the batch, in multiples of 8."""
-    length = -(-max(len(one) for one in ids) // 8) * 8
-    input_ids = np.zeros((len(ids), length), np.int64)
-    mask = np.zeros((len(ids), length), np.int64)
-    for row, one in enumerate(ids):
-        input_ids[row, : len(one)], mask[row, : len(one)] = one, 1
-    return {"input_ids": torch.from_numpy(input_ids), "attention_mask": torch.from_numpy(mask)}
+    mask = padded([np.ones(len(one), np.int64) for one in ids], 0)
+    return {"input_ids": torch.from_numpy(padded(ids, 0)), "attention_mask": torch.from_numpy(mask)}
+
+
+def padded(rows: Sequence[np.ndarray], filling: int) -> np.ndarray:
+    """Rows of different lengths as one array."""
+    length = -(-max(map(len, rows)) // 8) * 8
+    whole = np.full((len(rows), length), filling, np.int64)
+    for number, row in enumerate(rows):
+        whole[number, : len(row)] = row
+    return whole
 
 
 def random_batches(count: int, size: int, seed: int) -> Iterator[np.ndarray]:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from jaxpeft.config import DataConfig
 from jaxpeft.data import synthetic
+from jaxpeft.data.negatives import sample_negatives
 from jaxpeft.data.readers import read
 from jaxpeft.data.splits import Splits, make_splits
 from jaxpeft.errors import InputError
@@ -13,7 +14,7 @@ from jaxpeft.errors import InputError
 def load(
     config: DataConfig, seed: int, workdir: Path | None, allow_download: bool, path_override: str | None = None
 ) -> Splits:
-    """The splits that a config describes; `seed` decides where one file is cut and which rows few-shot keeps.
+    """The splits that a config describes; `seed` decides where one file is cut and which rows a sample keeps.
 
     `path_override` stands in for `config.path`. Without either, format `synthetic` writes its tables into
     `<workdir>/data/synthetic` (a temporary folder if `workdir` is None) unless they are there, and reads them.
@@ -34,7 +35,10 @@ def load(
     few_shot = config.few_shot
     if config.protocol == "paper" and any(rows.label is None for rows in corpus.splits.values()):
         few_shot = None  # the paper's code ignores it for entities
-    return make_splits(corpus, config.labels, seed, few_shot, config.near_duplicates)
+    splits = make_splits(corpus, config.labels, seed, few_shot, config.near_duplicates)
+    if config.negative_share is None:
+        return splits
+    return sample_negatives(splits, config.negative_label, config.negative_share, seed)
 
 
 def _synthetic(config: DataConfig, parent: Path) -> Path:

@@ -9,7 +9,7 @@ scored on them, which is what makes comparisons of two systems paired.
 
 import dataclasses
 from collections.abc import Callable, Hashable, Iterator, Sequence
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
@@ -32,6 +32,10 @@ class Scores:
     def few_clusters(self) -> bool:
         """Too few clusters for the intervals to be trusted."""
         return self.clusters < FEW_CLUSTERS
+
+    def beside(self, metrics: dict[str, Score], drawn: dict[str, np.ndarray] | None = None) -> Self:
+        """These scores and others of the same rows."""
+        return dataclasses.replace(self, metrics=self.metrics | metrics, drawn=self.drawn | (drawn or {}))
 
     def report(self) -> dict[str, Any]:
         """What result.json and evaluations/<split>.json say of them."""

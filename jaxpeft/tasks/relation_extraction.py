@@ -11,7 +11,9 @@ import numpy as np
 from jaxpeft.config import Config
 from jaxpeft.data.rows import Rows
 from jaxpeft.data.tokenise import Examples
+from jaxpeft.tasks.clusters import with_interval
 from jaxpeft.tasks.metrics import ClassificationScores
+from jaxpeft.tasks.paper_protocol import micro_f1_with_negative
 from jaxpeft.tasks.relations import METRIC_NAMES, always_negative_scores, index_of_negative, relation_scores
 from jaxpeft.tasks.sequence_classification import FALLING, SequenceClassification, probabilities
 
@@ -32,16 +34,19 @@ class RelationExtraction(SequenceClassification):
         return self.config.data.negative_label
 
     def scores(self, answers: np.ndarray, examples: Examples, *, resamples: int = 1000) -> ClassificationScores:
-        """Those of `relations`."""
-        rows = examples.rows
-        return relation_scores(
-            self._numbers(rows),
+        """Those of `relations`; under the paper's protocol `paper_f1_micro` as well."""
+        rows, labels = examples.rows, self._numbers(examples.rows)
+        scores = relation_scores(
+            labels,
             probabilities(answers),
             self.classes,
             rows.groups,
             negative_label=self._negative,
             resamples=resamples,
         )
+        if self.config.data.protocol != "paper":
+            return scores
+        return scores.beside({"paper_f1_micro": with_interval(micro_f1_with_negative(labels, answers.argmax(1)), None)})
 
     def majority(self, train: Rows, rows: Rows) -> dict[str, float | None]:
         """Of the answer that there is no relation anywhere."""

@@ -17,7 +17,10 @@ from jaxpeft.data.rows import Rows
 from jaxpeft.data.tokenise import Examples
 from jaxpeft.data.words import with_words
 from jaxpeft.errors import InputError
+from jaxpeft.tasks.clusters import with_interval
+from jaxpeft.tasks.deidentification import HIPAA_TYPES, deidentification_scores
 from jaxpeft.tasks.entity_scores import METRIC_NAMES, EntityScores, entity_scores
+from jaxpeft.tasks.paper_protocol import labels_of_pieces, piece_f1
 from jaxpeft.tasks.task import Task, numbered
 
 Tags = list[list[str]]
@@ -34,6 +37,7 @@ class TokenClassification(Task):
     def __init__(self, config: Config, classes: Sequence[str]):
         super().__init__(config, classes)
         self.types = tuple(tag[2:] for tag in self.classes if tag.startswith("B-"))
+        self._has_hipaa = not HIPAA_TYPES.isdisjoint(self.types)
 
     @staticmethod
     def classes_of(labels: Sequence[str]) -> tuple[str, ...]:
@@ -72,8 +76,14 @@ class TokenClassification(Task):
         return [[self.classes[tag] for tag in row] for row in np.split(found, starts[1:-1])]
 
     def scores(self, answers: Tags, examples: Examples, *, resamples: int = 1000) -> EntityScores:
-        """Those of `entity_scores`."""
-        return self._scores(answers, examples.rows, resamples)
+        """Those of `entity_scores` and, where the owner annotates characters, of `deidentification`.
+
+        The latter end in `_characters`. Under the paper's protocol there is `paper_f1_pieces` as well.
+        """
+        scores = self._scores(answers, examples.rows, resamples)
+        if self.config.data.protocol != "paper":
+            return scores
+        return scores.beside({"paper_f1_pieces": with_interval(_piece_f1(answers, examples), None)})
 
     def majority(self, train: Rows, rows: Rows) -> dict[str, float | None]:
         """Of giving every word the tag that it has most often in training; `O` to words that are new."""
@@ -89,7 +99,15 @@ class TokenClassification(Task):
     def _scores(self, answers: Tags, rows: Rows, resamples: int) -> EntityScores:
         assert rows.tags is not None
         gold, found = ([spans_of_tags(tags) for tags in column] for column in (rows.tags, answers))
-        return entity_scores(gold, found, rows.groups, types=self.types, resamples=resamples)
+        scores = entity_scores(gold, found, rows.groups, types=self.types, resamples=resamples)
+        if rows.spans is None:
+            return scores
+        own = deidentification_scores(rows.spans, _in_characters(found, rows), rows.groups, resamples=resamples)
+        metrics, drawn = (
+            {f"{name}_characters": value for name, value in column.items() if self._has_hipaa or "hipaa" not in name}
+            for column in (own.metrics, own.drawn)
+        )
+        return scores.beside(metrics, drawn)
 
     def pictures(self, answers: Tags, test: Examples, result: Mapping[str, Any]) -> dict[str, tuple[Any, ...]]:
         """How well each type is found."""
@@ -103,15 +121,14 @@ class TokenClassification(Task):
 
     def said(self, answers: Tags, rows: Rows) -> Iterator[dict[str, Any]]:
         """`entities`: start and end (exclusive) in words and, where the words were cut from a text, in characters."""
-        for place, tags in enumerate(answers):
-            found = []
-            for span in spans_of_tags(tags):
-                one: dict[str, Any] = _as_json(span)
-                if rows.starts is not None and rows.tokens is not None:
-                    start, end = _characters(span, rows.tokens[place], rows.starts[place])
-                    one |= {"start_character": start, "end_character": end}
-                found.append(one)
-            yield {"entities": found}
+        found = [spans_of_tags(tags) for tags in answers]
+        characters = found if rows.starts is None else _in_characters(found, rows)
+        for spans, places in zip(found, characters, strict=True):
+            entities = list(map(_as_json, spans))
+            if rows.starts is not None:
+                for entity, place in zip(entities, places, strict=True):
+                    entity |= {"start_character": place.start, "end_character": place.end}
+            yield {"entities": entities}
 
     def prediction_rows(self, answers: Tags, rows: Rows) -> Iterator[dict[str, Any]]:
         """`row`, `id` and `group`, `labels` and `predictions` (a tag a word each), and the predicted `entities`."""
@@ -124,10 +141,26 @@ def _as_json(span: Span) -> dict[str, Any]:
     return {"start": span.start, "end": span.end, "type": span.type}
 
 
-def _characters(span: Span, words: Sequence[str], starts: Sequence[int]) -> tuple[int, int]:
-    """Where a span of words begins and ends in the text that the words begin in at `starts`."""
-    last = span.end - 1
-    return starts[span.start], starts[last] + len(words[last])
+def _in_characters(rows_of_spans: Sequence[Sequence[Span]], rows: Rows) -> list[list[Span]]:
+    """Spans of words as spans of the characters from where the first begins to where the last ends."""
+    assert rows.starts is not None
+    assert rows.tokens is not None
+    return [
+        [Span(starts[span.start], starts[span.end - 1] + len(words[span.end - 1]), span.type) for span in spans]
+        for spans, starts, words in zip(rows_of_spans, rows.starts, rows.tokens, strict=True)
+    ]
+
+
+def _piece_f1(answers: Tags, examples: Examples) -> float | None:
+    """The paper's count: the answer to a word is that of each of its pieces. None for rows in several windows."""
+    encoded, tags = examples.encoded, examples.rows.tags
+    if encoded.words is None or tags is None or len(encoded) != len(examples):
+        return None
+    labels, found = [], []
+    for row, words in enumerate(np.split(encoded.words, encoded.starts[1:-1])):
+        labels.append(labels_of_pieces(tags[row], [None if word < 0 else int(word) for word in words]))
+        found.append([OUTSIDE if word < 0 else answers[row][word] for word in words])
+    return piece_f1(labels, found)
 
 
 def _first_words(rows: Rows) -> np.ndarray:

@@ -7,7 +7,7 @@ import pytest
 
 from jaxpeft.config import Config
 from jaxpeft.data.rows import Rows
-from jaxpeft.tasks.sequence_classification import SequenceClassification, encode_labels
+from jaxpeft.tasks.sequence_classification import SequenceClassification, encode_labels, pool
 
 LOGITS = np.log(np.array([[0.25, 0.75], [0.5, 0.5]], dtype=np.float32))
 
@@ -58,3 +58,20 @@ def test_id_group_and_label_are_left_out_where_the_data_has_none():
 def test_answers_for_other_rows_are_refused():
     with pytest.raises(ValueError, match="zip"):
         prediction_rows(Rows(text=["a"]))
+
+
+LOGITS_OF_WINDOWS = np.array([[1, 5], [3, 0], [2, 1], [0, 2], [6, 2]], np.float32)
+ROW_OF = np.array([0, 0, 1, 2, 2])
+
+
+@pytest.mark.parametrize(("how", "expected"), [("mean", [[2, 2.5], [2, 1], [3, 2]]), ("max", [[3, 5], [2, 1], [6, 2]])])
+def test_the_logits_of_windows_are_pooled_by_row(how, expected):
+    found = pool(LOGITS_OF_WINDOWS, ROW_OF, how)
+    np.testing.assert_array_equal(found, expected)
+    assert found.dtype == np.float32
+
+
+@pytest.mark.parametrize("how", ["mean", "max"])
+def test_rows_of_one_window_keep_their_logits_to_the_bit(how):
+    assert pool(LOGITS_OF_WINDOWS, np.arange(5), how) is LOGITS_OF_WINDOWS
+    np.testing.assert_array_equal(pool(LOGITS_OF_WINDOWS, ROW_OF, how)[1], LOGITS_OF_WINDOWS[2])

@@ -1,11 +1,13 @@
 """Tags to labels of tokens, logits to tags, and what is said of them; nothing of the notes."""
 
+import dataclasses
 import json
 
 import numpy as np
 import pytest
 
 from jaxpeft.config import Config
+from jaxpeft.data.bio import Span
 from jaxpeft.data.rows import Rows
 from jaxpeft.data.tokenise import Encoded, Examples
 from jaxpeft.errors import InputError
@@ -109,3 +111,64 @@ def test_rows_of_other_tasks_are_refused():
         TASK.check(Rows(text=["a"], label=["x"]))
     with pytest.raises(InputError, match="not in pairs"):
         TASK.readable(Rows(text=["a"], text_pair=["b"]))
+
+
+# "63yo of Rome", a line of a document that begins at 100; the owner marked the age inside of a word, and all of Rome.
+DEIDENTIFIED = Rows(
+    text=["63yo of Rome"],
+    tokens=[["63yo", "of", "Rome"]],
+    starts=[[100, 105, 108]],
+    tags=[["B-AGE", "O", "B-CITY"]],
+    spans=[[Span(100, 102, "AGE"), Span(108, 112, "CITY")]],
+)
+
+
+def entities_of(types, protocol="fixed"):
+    config = Config(task="token_classification")
+    config.data.protocol = protocol
+    return TokenClassification(config, TokenClassification.classes_of(types))
+
+
+def examples_of(rows, words):
+    """Rows of one example each; `words` is the word of each of its tokens, -1 for a special one."""
+    flat = np.concatenate(words)
+    leads = (flat >= 0) & (np.diff(flat, prepend=-2) != 0)
+    lengths = [len(one) for one in words]
+    starts, row_of = np.concatenate([[0], np.cumsum(lengths)]), np.arange(len(words))
+    return Examples(rows, Encoded(np.zeros(len(flat), np.int32), starts, row_of, words=flat, leads=leads))
+
+
+def test_where_the_owner_marks_characters_they_are_scored_too():
+    examples = examples_of(DEIDENTIFIED, [[-1, 0, 1, 2, -1]])
+    metrics = entities_of(["AGE", "CITY"]).scores([["B-AGE", "O", "B-CITY"]], examples).metrics
+    assert metrics["f1_strict"]["value"] == 1.0
+    assert metrics["f1_strict_characters"]["value"] == 0.5  # 100:104 is not 100:102
+    assert metrics["f1_relaxed_characters"]["value"] == 1.0  # but only two characters longer
+    assert metrics["f1_strict_hipaa_characters"]["value"] == 0.5
+    assert len(metrics) == len(METRIC_NAMES) + 12
+
+
+def test_types_that_are_no_identifiers_have_no_scores_of_those_that_the_law_names():
+    rows = dataclasses.replace(DEIDENTIFIED, tags=[["B-EVENT", "O", "O"]], spans=[[Span(100, 104, "EVENT")]])
+    scores = entities_of(["EVENT"]).scores([["B-EVENT", "O", "O"]], examples_of(rows, [[-1, 0, 1, 2, -1]]))
+    assert scores.metrics["f1_strict_characters"]["value"] == 1.0
+    assert scores.metrics.keys() - set(METRIC_NAMES) == {
+        f"{name}_{kind}_characters" for name in ("f1", "precision", "recall") for kind in ("strict", "relaxed")
+    }
+    assert entities_of(["EVENT"]).majority(rows, rows)["f1_strict_characters"] == 1.0
+
+
+def test_the_papers_count_is_over_pieces_and_only_where_its_protocol_is_chosen():
+    rows = Rows(text=[""], tokens=[["a", "b", "c"]], tags=[["B-x", "O", "B-x"]])
+    examples = examples_of(rows, [[-1, 0, 0, 0, 1, 2, -1]])  # the first word has three pieces
+    answers = [["B-x", "O", "O"]]
+    assert entities_of(["x"]).scores(answers, examples).metrics.keys() == set(METRIC_NAMES)
+    metrics = entities_of(["x"], "paper").scores(answers, examples).metrics
+    assert metrics["f1_strict"]["value"] == pytest.approx(2 / 3)  # one of two found
+    assert metrics["paper_f1_pieces"] == {"value": pytest.approx(6 / 7), "low": None, "high": None}  # three of four
+
+
+def test_the_papers_count_has_no_meaning_for_rows_in_windows():
+    assert entities_of(["x", "y"], "paper").scores([["O"] * 3, [], ["O"] * 2], EXAMPLES).metrics["paper_f1_pieces"] == {
+        "value": None, "low": None, "high": None,
+    }  # fmt: skip

@@ -17,6 +17,7 @@ from jaxpeft.training.plots import (
     precision_recall_curves,
     reliability_diagram,
     roc_curves,
+    type_scores,
 )
 
 
@@ -61,6 +62,15 @@ def test_smoothing_keeps_a_constant_and_bridges_nans():
     assert np.allclose(_smoothed(values), 2.0)
     assert np.isnan(_smoothed(np.array([1.0, np.nan]))[1])  # too few to smooth
     assert _smoothed(np.arange(100.0))[50] == 50.0
+
+
+@pytest.mark.parametrize("count", [1, 3, 30])
+def test_scores_of_types_with_and_without_an_interval(tmp_path, count):
+    interval = {"f1": 0.6, "f1_low": 0.5, "f1_high": 0.7}
+    kinds = [interval, {"f1": 0.0, "f1_low": None, "f1_high": None}, {"f1": None, "f1_low": None, "f1_high": None}]
+    rows = [{"name": f"$TYPE^{number}", "support": number, **kinds[number % 3]} for number in range(count)]
+    type_scores(rows, tmp_path / "types.png", "test")
+    drawn(tmp_path / "types.png")
 
 
 @pytest.mark.parametrize(("classes", "unseen"), [(1, 0), (2, 1), (20, 1)])
