@@ -1,0 +1,29 @@
+"""Relations of i2b2 2010: what a treatment did to a problem, what a test showed, or nothing, for each pair of a sentence.
+
+    python -m jaxpeft.main --config=configs/i2b2_2010_re.py
+    python -m jaxpeft.main --config=configs/i2b2_2010_re.py --config.data.format=i2b2_2010 --config.data.path=DIR
+
+Data: the made-up stand-in, 160 documents; the second command reads the corpus itself, in the folders of its owner.
+LoRA on MiniLM. Each of the two concepts is a mark such as `@problem$`; half of the pairs without a relation are left
+out of training, and the step with the best F1 over the relations is tested.
+
+Expect on test: NUMBERS
+"""
+
+from jaxpeft.config import Config
+
+
+def get_config() -> Config:
+    """The experiment."""
+    config = Config(name="i2b2_2010_re", task="relation_extraction")
+    config.data.synthetic.corpus = "i2b2_2010"
+    config.data.synthetic.documents = 160
+    config.data.target = "relations"
+    config.data.max_length = 128
+    config.data.negative_share = 0.5
+    config.peft.lora.alpha = 16.0
+    config.train.epochs = 4
+    config.train.batch_size = 16
+    config.train.learning_rate = 3e-3
+    config.train.head_learning_rate = 1e-2
+    return config

@@ -1,0 +1,26 @@
+"""Events of i2b2 2012: problems, tests, treatments, departments, evidence and occurrences in discharge summaries.
+
+    python -m jaxpeft.main --config=configs/i2b2_2012_ner.py
+    python -m jaxpeft.main --config=configs/i2b2_2012_ner.py --config.data.format=i2b2_2012 --config.data.path=DIR
+
+Data: the made-up stand-in, 120 documents; the second command reads the corpus itself, in the folders of its owner.
+LoRA on MiniLM, a tag a word on its first piece. The owner annotates characters: `f1_strict_characters` is by those.
+
+Expect on test: NUMBERS
+"""
+
+from jaxpeft.config import Config
+
+
+def get_config() -> Config:
+    """The experiment."""
+    config = Config(name="i2b2_2012_ner", task="token_classification")
+    config.data.synthetic.corpus = "i2b2_2012"
+    config.data.synthetic.documents = 120
+    config.data.max_length = 128
+    config.peft.lora.alpha = 16.0
+    config.train.epochs = 4
+    config.train.batch_size = 16
+    config.train.learning_rate = 3e-3
+    config.train.head_learning_rate = 1e-2
+    return config

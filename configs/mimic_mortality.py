@@ -1,0 +1,27 @@
+"""Death in hospital on MIMIC-III, told from the sections of a note that were known on admission.
+
+    python -m jaxpeft.main --config=configs/mimic_mortality.py
+    python -m jaxpeft.main --config=configs/mimic_mortality.py --config.data.format=mimic3 --config.data.path=DIR
+
+Data: the made-up stand-in, 2,600 admissions; the second command reads the tables themselves.
+LoRA on MiniLM.
+
+Expect on test: NUMBERS
+"""
+
+from jaxpeft.config import Config
+
+
+def get_config() -> Config:
+    """The experiment."""
+    config = Config(name="mimic_mortality")
+    config.data.synthetic.corpus = "mimic3"
+    config.data.synthetic.documents = 2600
+    config.data.target = "mortality"
+    config.data.max_length = 192
+    config.peft.lora.alpha = 16.0
+    config.train.epochs = 4
+    config.train.batch_size = 16
+    config.train.learning_rate = 3e-3
+    config.train.head_learning_rate = 1e-2
+    return config
