@@ -145,8 +145,7 @@ def table(report: dict[str, Any]) -> str:
     ]
     for method in METHODS:
         runs = [
-            [run["score"] for run in report["runs"] if (run["method"], run["side"]) == (method, side)]
-            for side in SIDES
+            [run["score"] for run in report["runs"] if (run["method"], run["side"]) == (method, side)] for side in SIDES
         ]
         if min(map(len, runs)) < 2:
             continue
@@ -189,7 +188,9 @@ def main() -> None:
     """Prints the table."""
     runtime.keep_freed_memory()
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--data", required=True, help=f"folder of .jsonl splits with one of the names {', '.join(SETS)}")
+    parser.add_argument(
+        "--data", required=True, help=f"folder of .jsonl splits with one of the names {', '.join(SETS)}"
+    )
     parser.add_argument("--json", type=Path, required=True)
     parser.add_argument("--steps", type=int, default=300)
     parser.add_argument("--seeds", type=int, default=5)

@@ -82,7 +82,9 @@ class TorchPeer:
         with torch.inference_mode():
             for start in range(0, len(order), 64):
                 chunk = order[start : start + 64]
-                for example, logits in zip(chunk, self.model(**pad([ids[i] for i in chunk])).logits.numpy(), strict=True):
+                for example, logits in zip(
+                    chunk, self.model(**pad([ids[i] for i in chunk])).logits.numpy(), strict=True
+                ):
                     found[example] = logits if logits.ndim == 1 else logits[: len(ids[example])]
         return found
 

@@ -3,7 +3,7 @@
     python -m jaxpeft.main --config=configs/i2b2_2010_ner.py
     python -m jaxpeft.main --config=configs/i2b2_2010_ner.py --config.data.format=i2b2_2010 --config.data.path=DIR
 
-Data: the made-up stand-in, 160 documents; the second command reads the corpus itself, in the folders of its owner.
+Data: the made-up stand-in, 260 documents; the second command reads the corpus itself, in the folders of its owner.
 LoRA on MiniLM, a tag a word on its first piece, the step with the best strict F1 on validation.
 
 Expect on test: NUMBERS
@@ -16,7 +16,7 @@ def get_config() -> Config:
     """The experiment."""
     config = Config(name="i2b2_2010_ner", task="token_classification")
     config.data.synthetic.corpus = "i2b2_2010"
-    config.data.synthetic.documents = 160
+    config.data.synthetic.documents = 260
     config.data.target = "entities"
     config.data.max_length = 128
     config.peft.lora.alpha = 16.0

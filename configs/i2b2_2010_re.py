@@ -3,7 +3,7 @@
     python -m jaxpeft.main --config=configs/i2b2_2010_re.py
     python -m jaxpeft.main --config=configs/i2b2_2010_re.py --config.data.format=i2b2_2010 --config.data.path=DIR
 
-Data: the made-up stand-in, 160 documents; the second command reads the corpus itself, in the folders of its owner.
+Data: the made-up stand-in, 260 documents; the second command reads the corpus itself, in the folders of its owner.
 LoRA on MiniLM. Each of the two concepts is a mark such as `@problem$`; half of the pairs without a relation are left
 out of training, and the step with the best F1 over the relations is tested.
 
@@ -17,7 +17,7 @@ def get_config() -> Config:
     """The experiment."""
     config = Config(name="i2b2_2010_re", task="relation_extraction")
     config.data.synthetic.corpus = "i2b2_2010"
-    config.data.synthetic.documents = 160
+    config.data.synthetic.documents = 260
     config.data.target = "relations"
     config.data.max_length = 128
     config.data.negative_share = 0.5

@@ -3,7 +3,7 @@
     python -m jaxpeft.main --config=configs/i2b2_2014_deid.py
     python -m jaxpeft.main --config=configs/i2b2_2014_deid.py --config.data.format=i2b2_2014 --config.data.path=DIR
 
-Data: the made-up stand-in, 150 documents; the second command reads the corpus itself, in the folders of its owner.
+Data: the made-up stand-in, 900 documents; the second command reads the corpus itself, in the folders of its owner.
 LoRA on MiniLM, a tag a word on its first piece. The shared task scores characters: those are `f1_strict_characters`
 and, over the types that HIPAA names, `f1_strict_hipaa_characters`.
 
@@ -17,7 +17,7 @@ def get_config() -> Config:
     """The experiment."""
     config = Config(name="i2b2_2014_deid", task="token_classification")
     config.data.synthetic.corpus = "i2b2_2014"
-    config.data.synthetic.documents = 150
+    config.data.synthetic.documents = 900
     config.data.max_length = 128
     config.peft.lora.alpha = 16.0
     config.train.epochs = 4
