@@ -1,4 +1,4 @@
-"""Relations of i2b2 2010: what a treatment did to a problem, what a test showed, or nothing, for each pair of a sentence.
+"""Relations of i2b2 2010: what a treatment did to a problem, what a test showed, or nothing, for each pair.
 
     python -m jaxpeft.main --config=configs/i2b2_2010_re.py
     python -m jaxpeft.main --config=configs/i2b2_2010_re.py --config.data.format=i2b2_2010 --config.data.path=DIR

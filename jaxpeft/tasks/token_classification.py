@@ -103,11 +103,9 @@ class TokenClassification(Task):
         if rows.spans is None:
             return scores
         own = deidentification_scores(rows.spans, _in_characters(found, rows), rows.groups, resamples=resamples)
-        metrics, drawn = (
-            {f"{name}_characters": value for name, value in column.items() if self._has_hipaa or "hipaa" not in name}
-            for column in (own.metrics, own.drawn)
-        )
-        return scores.beside(metrics, drawn)
+        names = {name: f"{name}_characters" for name in own.metrics if self._has_hipaa or "hipaa" not in name}
+        metrics = {shown: own.metrics[name] for name, shown in names.items()}
+        return scores.beside(metrics, {shown: own.drawn[name] for name, shown in names.items() if own.drawn})
 
     def pictures(self, answers: Tags, test: Examples, result: Mapping[str, Any]) -> dict[str, tuple[Any, ...]]:
         """How well each type is found."""
