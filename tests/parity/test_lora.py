@@ -1,4 +1,4 @@
-"""LoRA+ beside PEFT's."""
+"""LoRA beside PEFT's: what trains under that name, and LoRA+."""
 
 import numpy as np
 import optax
@@ -6,7 +6,7 @@ import torch
 from peft.optimizers import create_loraplus_optimizer
 
 from jaxpeft.config import TrainConfig
-from jaxpeft.peft import ADAPTER
+from jaxpeft.peft import ADAPTER, HEAD
 from jaxpeft.training.optimizer import optimizer
 
 from . import peers
@@ -36,3 +36,17 @@ def test_steps_of_lora_plus(folder_of):
         trainable = optax.apply_updates(trainable, updates)
     for path, leaf in peers.read_torch(system, parameters, adapters).items():
         np.testing.assert_allclose(trainable[path], leaf, atol=1e-6, rtol=0, err_msg=path)
+
+
+def test_the_layer_before_distilberts_classifier_trains_on_both_sides_and_counts_as_head_on_ours(folder_of):
+    """PEFT adds it by the end of its name, and its count of what LoRA trains has it in: families then differ by it."""
+    folder = folder_of("distilbert", peers.SEQUENCE)
+    system = peers.our_system(folder, "lora")
+    model = peers.with_peft(peers.torch_model(folder), "lora", r=8, target_modules=["q_lin", "k_lin", "v_lin"])
+    counts = system.count()
+    before = 24 * 24 + 24
+    assert counts["head_params"] == before + 24 * 3 + 3
+    assert model.get_nb_trainable_parameters()[0] == counts["trainable_params"]
+    assert {system.labels[f"pre_classifier.{leaf}"] for leaf in ("kernel", "bias")} == {HEAD}
+    named = [name for name, one in model.named_parameters() if one.requires_grad and "pre_classifier" in name]
+    assert sum(model.get_parameter(name).numel() for name in named) == before

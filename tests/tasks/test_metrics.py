@@ -187,6 +187,18 @@ def test_majority_scores_are_those_of_the_constant_answer():
     assert several["auprc_macro"] == pytest.approx((0.2 + 0.2 + 0.6) / 3)
 
 
+def test_a_constant_answer_is_the_macro_f1_of_the_papers_mortality_table_and_the_majority_beside_it():
+    labels = (np.arange(1000) < 104).astype(int)  # 10.4 % die
+    noise = np.random.default_rng(0).random(1000)
+    ranked = 0.1 + 0.2 * labels + 0.2 * noise  # ranks those who die above the others, and never says so
+    found = classification_scores(labels, np.stack([1 - ranked, ranked], axis=1), ["0", "1"], None, resamples=0)
+    values = {name: score["value"] for name, score in found.metrics.items()}
+    assert values["auroc_macro"] > 0.9  # what hides it
+    assert round(values["f1_macro"], 3) == 0.473
+    assert majority_scores(labels, labels, ["0", "1"])["f1_macro"] == pytest.approx(values["f1_macro"])
+    assert values["ece"] > 0.05
+
+
 def test_an_empty_split_and_probabilities_that_are_not_finite_are_refused():
     with pytest.raises(InputError, match="no rows"):
         classification_scores(np.zeros(0, int), np.zeros((0, 2)), ["a", "b"], None)
