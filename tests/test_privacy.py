@@ -6,9 +6,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import datasets
 import numpy as np
 import pytest
 
+from jaxpeft.data.readers import READERS, TARGETS
+from jaxpeft.data.synthetic import GENERATORS, write
 from tests import tiny
 
 SENTINEL = "w7 w11 w13 zanzibar w17"  # a word of no vocabulary in a sequence that no training row has
@@ -23,7 +26,17 @@ for name in ("getaddrinfo", "gethostbyname", "create_connection"):
     setattr(socket, name, refuse)
 for name in ("connect", "connect_ex", "sendto"):
     setattr(socket.socket, name, refuse)
-runpy.run_module("jaxpeft.main", run_name="__main__", alter_sys=True)
+runpy.run_module(sys.argv.pop(1), run_name="__main__", alter_sys=True)
+"""
+# Reads every corpus as its owner ships it: arguments are FORMAT=TARGET=PATH.
+READ = """
+import sys
+from jaxpeft.config import DataConfig
+from jaxpeft.data.load import load
+
+for argument in sys.argv[1:]:
+    form, target, path = argument.split("=")
+    print(form, target, len(load(DataConfig(format=form, target=target or None, path=path), 0, None, False).train))
 """
 
 
@@ -52,12 +65,12 @@ def job(tmp_path_factory, base):
     return folder, printed
 
 
-def run_offline(folder, arguments):
-    """Runs the program with HOME and TMPDIR in the folder; returns what it printed."""
+def run_offline(folder, arguments, module="jaxpeft.main"):
+    """Runs a program with HOME and TMPDIR in the folder; returns what it printed."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("XDG_", "HF_", "MPL"))}
-    places = {"PYTHONPATH": tiny.ROOT, "HOME": folder / "home", "TMPDIR": folder / "tmp"}
+    places = {"PYTHONPATH": f"{tiny.ROOT}{os.pathsep}{folder}", "HOME": folder / "home", "TMPDIR": folder / "tmp"}
     done = subprocess.run(
-        [sys.executable, "-c", OFFLINE, *arguments],
+        [sys.executable, "-c", OFFLINE, module, *arguments],
         cwd=folder / "tmp",
         env=kept | {name: str(place) for name, place in places.items()},
         capture_output=True,
@@ -86,6 +99,41 @@ def test_nothing_is_written_into_a_home_that_can_be_written(tmp_path, base, data
         (tmp_path / name).mkdir()
     run_offline(tmp_path, [f"--config={config}", f"--workdir={tmp_path}/run"])
     assert not [*(tmp_path / "home").rglob("*"), *(tmp_path / "tmp").rglob("*")]
+
+
+@pytest.fixture(scope="module")
+def corpora(tmp_path_factory):
+    """A folder with data in the form of every reader: (it, FORMAT=TARGET=PATH of each)."""
+    folder = tmp_path_factory.mktemp("corpora")
+    tables = {
+        split: datasets.Dataset.from_list(tiny.rows(40, seed))
+        for seed, split in enumerate(("train", "validation", "test"))
+    }
+    for split, table in tables.items():
+        for form in ("jsonl", "csv", "parquet"):
+            (folder / form).mkdir(exist_ok=True)
+        table.to_json(str(folder / "jsonl" / f"{split}.jsonl"))
+        table.to_csv(str(folder / "csv" / f"{split}.csv"), index=False)
+        table.to_parquet(str(folder / "parquet" / f"{split}.parquet"))
+    datasets.DatasetDict(tables).save_to_disk(str(folder / "hf"))
+    for corpus, generator in GENERATORS.items():
+        write(corpus, folder / corpus, max(60, generator.minimum), 0)
+    (folder / "read.py").write_text(READ)
+    (folder / "home").write_text("a file: nobody can write below it")
+    (folder / "tmp").mkdir()
+    return folder, [f"{form}={target}={folder / form}" for form in READERS for target in TARGETS.get(form, ("",))]
+
+
+def test_no_reader_leaves_anything_anywhere(corpora):
+    folder, arguments = corpora
+
+    def state():
+        return {path: path.is_file() and path.stat().st_mtime_ns for path in folder.rglob("*")}
+
+    before = state()
+    printed = run_offline(folder, arguments, "read")
+    assert len([line for line in printed.splitlines() if int(line.split()[-1]) > 0]) == len(arguments)
+    assert state() == before
 
 
 def test_no_text_of_a_note_is_left_or_printed(job):
