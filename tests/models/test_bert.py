@@ -11,7 +11,7 @@ from flax import nnx
 from jaxpeft.models.dropout import example_seeds, fold
 from jaxpeft.models.stack import scan_layers
 from jaxpeft.peft import flatten, unflatten
-from jaxpeft.tasks.sequence_classification import loss_sum
+from jaxpeft.tasks.losses import loss_sum
 from jaxpeft.training import system
 from tests import tiny
 

@@ -9,7 +9,7 @@ from jaxpeft import peft
 from jaxpeft.config import LoraConfig, PeftConfig
 from jaxpeft.models import MODELS
 from jaxpeft.models.flops import step_flops
-from jaxpeft.tasks.sequence_classification import loss_sum
+from jaxpeft.tasks.losses import loss_sum
 
 BATCH, LENGTH = 4, 64
 RATES_OFF = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0, "classifier_dropout": 0.0}

@@ -13,7 +13,7 @@ from jaxpeft.errors import InputError
 from jaxpeft.models.dropout import dropout, example_seeds
 from jaxpeft.models.layers import Linear
 from jaxpeft.peft import flatten, label, lora, unflatten
-from jaxpeft.tasks.sequence_classification import loss_sum
+from jaxpeft.tasks.losses import loss_sum
 from jaxpeft.training import system
 from jaxpeft.training.optimizer import optimizer
 from jaxpeft.training.run import train

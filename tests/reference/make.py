@@ -13,7 +13,7 @@ import numpy as np
 from jaxpeft.config import Config
 from jaxpeft.models import pretrained
 from jaxpeft.peft import FROZEN
-from jaxpeft.tasks.sequence_classification import loss_sum
+from jaxpeft.tasks.losses import loss_sum
 from jaxpeft.training import system
 from jaxpeft.training.optimizer import optimizer
 from jaxpeft.training.step import forward_pass, train_step
