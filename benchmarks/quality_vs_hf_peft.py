@@ -2,13 +2,13 @@
 
 Same base (MiniLM), token ids, labels (of entities: on the first piece of a word), batches, number of steps,
 hyper-parameters and scorer; each side initialises and drops on its own. What is reported is the difference of the mean
-test score after the last step with its 95 % interval (Welch); it fails only when the interval lies wholly below -1.5
-points. The folder's name says which set it is: `nicta_piboso` (texts, accuracy), `ncbi_disease` (entities, strict F1),
-`maccrobat_re` (relations, F1 of the positive classes).
+test score after the last step with its 95 % interval (Welch), where a side has two seeds or more; it fails only when
+the interval lies wholly below -1.5 points. A folder's name says which set it is and so its task and score (see SETS).
 
-    python -m benchmarks.quality_vs_hf_peft --data=FOLDER/nicta_piboso --json=benchmarks/results/quality.json
+    python -m benchmarks.quality_vs_hf_peft --data=FOLDER/ncbi_disease --json=benchmarks/results/quality
 
-Each finished run is written at once, so a killed benchmark goes on where it was. Needs torch and peft.
+writes ncbi_disease.json there, after each run, so a killed benchmark goes on where it was, and prints the table of all
+sets of that folder. Needs torch and peft.
 """
 
 import argparse
@@ -38,7 +38,8 @@ from jaxpeft.training.evaluation import prepare
 from jaxpeft.training.run import train
 from jaxpeft.training.workdir import Workdir
 
-METHODS = ("lora", "full")
+METHODS = ("lora", "full", "ia3")
+LEARNING_RATES = {"lora": 2e-3, "full": 2e-4, "ia3": 5e-3}
 SIDES = ("jaxpeft", "torch + PEFT")
 MARGIN = -0.015
 
@@ -50,13 +51,21 @@ class OpenSet:
     task: str
     metric: str
     max_length: int
-    negative_label: str = "none"
+    negative_label: str = "none"  # where the task is relation_extraction
 
 
+_TEXTS, _WORDS, _PAIRS = "sequence_classification", "token_classification", "relation_extraction"
 SETS = {
-    "nicta_piboso": OpenSet("sequence_classification", "accuracy", 64),
-    "ncbi_disease": OpenSet("token_classification", "f1_strict", 128),
-    "maccrobat_re": OpenSet("relation_extraction", "f1_positive_micro", 128),
+    "nicta_piboso": OpenSet(_TEXTS, "accuracy", 64),
+    "mts_dialog_section": OpenSet(_TEXTS, "accuracy", 128),
+    "mtsamples_specialty": OpenSet(_TEXTS, "accuracy", 128),
+    "chemprot": OpenSet(_TEXTS, "f1_macro", 128),  # it has no pairs without a relation
+    "ncbi_disease": OpenSet(_WORDS, "f1_strict", 128),
+    "bc5cdr": OpenSet(_WORDS, "f1_strict", 128),
+    "maccrobat_ner": OpenSet(_WORDS, "f1_strict", 128),
+    "presidio_pii": OpenSet(_WORDS, "f1_strict", 128),
+    "maccrobat_re": OpenSet(_PAIRS, "f1_positive_micro", 128),
+    "ddi2013": OpenSet(_PAIRS, "f1_positive_micro", 128),
 }
 
 
@@ -70,7 +79,7 @@ def experiment(method: str, seed: int, data: str, steps: int) -> Config:
     config.peft.lora.alpha = 16.0
     config.train.batch_size = 16
     config.train.epochs, config.train.steps, config.train.eval_every = 1000, steps, steps
-    config.train.learning_rate = 2e-3 if method == "lora" else 2e-4
+    config.train.learning_rate = LEARNING_RATES[method]
     config.train.test_on = "last"
     return config
 
@@ -137,40 +146,57 @@ def difference(ours: list[float], theirs: list[float]) -> dict[str, float]:
     return {"value": float(np.mean(ours) - np.mean(theirs)), "low": float(found.low), "high": float(found.high)}
 
 
-def table(report: dict[str, Any]) -> str:
-    """One line a method."""
-    lines = [
-        f"{report['data']}: {report['metric']}",
-        "method  seeds  jaxpeft  torch+PEFT  difference (95 %)            verdict",
-    ]
+def differences(report: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """Of each method that ran on both sides: the means, the number of seeds, and with two or more the difference."""
+    found = {}
     for method in METHODS:
         runs = [
             [run["score"] for run in report["runs"] if (run["method"], run["side"]) == (method, side)] for side in SIDES
         ]
-        if min(map(len, runs)) < 2:
-            continue
-        gap = difference(*runs)
-        report["difference"][method] = gap
-        verdict = "WORSE" if gap["high"] < MARGIN else "not worse than -1.5 points"
-        lines.append(
-            f"{method:6}  {len(runs[0]):5}  {np.mean(runs[0]):7.4f}  {np.mean(runs[1]):10.4f}  "
-            f"{gap['value']:+.4f} [{gap['low']:+.4f}, {gap['high']:+.4f}]  {verdict}"
-        )
+        if seeds := min(map(len, runs)):
+            means = {side: float(np.mean(scores)) for side, scores in zip(SIDES, runs, strict=True)}
+            found[method] = {"seeds": seeds, **means} | (difference(*runs) if seeds > 1 else {})
+    return found
+
+
+def table(folder: Path) -> str:
+    """One line a set and method, of all reports in the folder."""
+    lines = ["data                 score              method  seeds  jaxpeft  torch+PEFT  difference (95 %)"]
+    for path in sorted(folder.glob("*.json")):
+        report = json.loads(path.read_text())
+        for method, found in report["difference"].items():
+            ours, theirs = (found[side] for side in SIDES)
+            gap = f"{ours - theirs:+.3f}"
+            if "low" in found:
+                gap += f" [{found['low']:+.3f}, {found['high']:+.3f}]" + (" WORSE" if found["high"] < MARGIN else "")
+            lines.append(
+                f"{report['data']:19}  {report['metric']:17}  {method:6}  {found['seeds']:5}  {ours:7.3f}  "
+                f"{theirs:10.3f}  {gap}"
+            )
     return "\n".join(lines)
 
 
-def benchmark(data: str, path: Path, *, steps: int, seeds: range, make: Callable[..., Config] = experiment) -> str:
-    """Runs what is missing in the report at `path`, seed by seed; returns the table. `make` is `experiment`."""
-    metric = SETS[Path(data).name].metric
-    path.parent.mkdir(parents=True, exist_ok=True)
-    report = {"data": Path(data).name, "metric": metric, "steps": steps, "difference": {}, "runs": []}
+def benchmark(
+    data: str,
+    folder: Path,
+    *,
+    steps: int,
+    seeds: range,
+    methods: Sequence[str] = METHODS,
+    make: Callable[..., Config] = experiment,
+) -> str:
+    """Runs what the report in `folder` lacks, seed by seed; returns the table. `make` is `experiment`."""
+    name = Path(data).name
+    metric, path = SETS[name].metric, folder / f"{name}.json"
+    folder.mkdir(parents=True, exist_ok=True)
+    report: dict[str, Any] = {"data": name, "metric": metric, "steps": steps, "difference": {}, "runs": []}
     if path.exists():
         report = json.loads(path.read_text())
-    if (report["data"], report["steps"]) != (Path(data).name, steps):
-        raise SystemExit(f"{path} is of {report['data']} with {report['steps']} steps: name another --json")
+    if report["steps"] != steps:
+        raise SystemExit(f"{path} is of runs with {report['steps']} steps: name another --json")
     report |= {"versions": runtime.versions(), "processor": platform.processor() or platform.machine()}
     done = {(run["method"], run["seed"], run["side"]) for run in report["runs"]}
-    for seed, method, side in itertools.product(seeds, METHODS, SIDES):
+    for seed, method, side in itertools.product(seeds, methods, SIDES):
         if (method, seed, side) in done:
             continue
         started = time.time()
@@ -178,10 +204,10 @@ def benchmark(data: str, path: Path, *, steps: int, seeds: range, make: Callable
         seconds = round(time.time() - started, 1)
         run = {"method": method, "seed": seed, "side": side, "score": score, "seconds": seconds}
         report["runs"].append(run)
-        table(report)
+        report["difference"] = differences(report)
         path.write_text(json.dumps(report, indent=1) + "\n")
-        print(run, flush=True)
-    return table(report)
+        print(name, run, flush=True)
+    return table(folder)
 
 
 def main() -> None:
@@ -191,15 +217,15 @@ def main() -> None:
     parser.add_argument(
         "--data", required=True, help=f"folder of .jsonl splits with one of the names {', '.join(SETS)}"
     )
-    parser.add_argument("--json", type=Path, required=True)
+    parser.add_argument("--json", type=Path, required=True, help="folder of the reports")
+    parser.add_argument("--methods", nargs="+", choices=METHODS, default=METHODS)
     parser.add_argument("--steps", type=int, default=300)
     parser.add_argument("--seeds", type=int, default=5)
-    parser.add_argument("--first", type=int, default=1, help="seed to begin with, to share seeds among processes")
     arguments = parser.parse_args()
     if Path(arguments.data).name not in SETS:
         parser.error(f"--data={arguments.data}: expected a folder named {', '.join(SETS)}")
-    seeds = range(arguments.first, arguments.first + arguments.seeds)
-    print(benchmark(arguments.data, arguments.json, steps=arguments.steps, seeds=seeds))
+    seeds = range(1, arguments.seeds + 1)
+    print(benchmark(arguments.data, arguments.json, steps=arguments.steps, seeds=seeds, methods=arguments.methods))
 
 
 if __name__ == "__main__":

@@ -38,19 +38,21 @@ def make(tmp_path):
 @pytest.mark.parametrize("name", ROWS)
 def test_both_sides_are_trained_and_scored_and_nothing_twice(name, make, tmp_path, monkeypatch, capsys):
     data = tiny.write_data(tmp_path / name, train=20, validation=4, test=8, make=ROWS[name])
-    monkeypatch.setattr(quality, "METHODS", ("lora",))
-    path = tmp_path / "out" / "quality.json"
-    table = quality.benchmark(str(data), path, steps=2, seeds=range(1, 3), make=make)
-    report = json.loads(path.read_text())
+    given = {"steps": 2, "seeds": range(1, 3), "methods": ("lora",), "make": make}
+    table = quality.benchmark(str(data), tmp_path / "out", **given)
+    report = json.loads((tmp_path / "out" / f"{name}.json").read_text())
     runs = [(run["seed"], run["side"]) for run in report["runs"]]
     assert runs == [(seed, side) for seed in (1, 2) for side in quality.SIDES]
     assert all(0 <= run["score"] <= 1 for run in report["runs"])
     assert report["metric"] == quality.SETS[name].metric in table
+    found = report["difference"]["lora"]
+    assert found["seeds"] == 2
+    assert found["low"] <= found["value"] <= found["high"]
     for side in ("run_ours", "run_torch"):
         monkeypatch.setattr(quality, side, None)
-    assert quality.benchmark(str(data), path, steps=2, seeds=range(1, 3), make=make) == table
+    assert quality.benchmark(str(data), tmp_path / "out", **given) == table
     with pytest.raises(SystemExit, match="name another --json"):
-        quality.benchmark(str(data), path, steps=3, seeds=range(1, 3), make=make)
+        quality.benchmark(str(data), tmp_path / "out", **given | {"steps": 3})
 
 
 def test_the_peer_sees_the_labels_of_first_pieces_and_nothing_else(make, tmp_path):
