@@ -32,13 +32,12 @@ ALLOW_OTHER_BASE = flags.DEFINE_bool("allow_other_base", False, "Go on with a ba
 SPLIT = flags.DEFINE_enum("split", "test", ["train", "validation", "test"], "evaluate: which split.")
 INPUT = flags.DEFINE_string("input", None, "predict: a .jsonl or .csv file.")
 OUTPUT = flags.DEFINE_string("output", None, "predict: the .jsonl or .csv file to write; export, merge: the folder.")
-flags.FLAGS.set_default(
-    "verbosity", logging.ERROR
-)  # jax and orbax tell of every backend and save; --verbosity=0 shows it
 
 
 def main(argv: Sequence[str]) -> None:
     """Dispatches on --mode; every user error becomes one message and exit code 2."""
+    if not flags.FLAGS["verbosity"].present:
+        logging.set_verbosity(logging.ERROR)  # jax and orbax tell of every backend and save; --verbosity=0 shows it
     try:
         if len(argv) > 1:
             raise InputError(f"unexpected argument {argv[1]!r}: flags begin with --")
