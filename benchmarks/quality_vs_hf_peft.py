@@ -88,10 +88,19 @@ def run_ours(config: Config, metric: str) -> float:
     """Test score of the main job."""
     folder = Path(tempfile.mkdtemp())
     try:
+        config.data.path = str(with_less_validation(Path(config.data.path or ""), folder / "data"))
         result = train(config, Workdir(folder / "run"), started=time.time())
         return result["metrics"]["test"][metric]["value"]
     finally:
         shutil.rmtree(folder)
+
+
+def with_less_validation(data: Path, folder: Path) -> Path:
+    """A copy of the data with 100 validation rows: nothing is chosen by them, and scoring thousands takes minutes."""
+    shutil.copytree(data, folder)
+    path = folder / "validation.jsonl"
+    path.write_text("".join(path.read_text().splitlines(keepends=True)[:100]))
+    return folder
 
 
 def run_torch(config: Config, metric: str) -> float:

