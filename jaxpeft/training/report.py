@@ -54,7 +54,7 @@ def comparison_table(report: Mapping[str, Any]) -> str:
         rows.append([name, _number(found["first"]), _number(found["second"]), gap, _p_value(found["p"])])
     few = "; fewer than 100: the intervals are too narrow" if report["few_clusters"] else ""
     return (
-        f"first   {report['first']}\nsecond  {report['second']}\n\n{_aligned(rows)}\n\n"
+        f"first   {report['first']}\nsecond  {report['second']}\n\n{aligned(rows)}\n\n"
         f"{report['split']}: {report['rows']} rows in {report['clusters']} patients, documents or rows{few}. "
         f"Intervals of 95 % and two-sided p\nby {report['resamples']} resamples of them, the same for both runs; "
         "no correction for looking at several metrics.\n"
@@ -71,7 +71,7 @@ def _score_table(result: Mapping[str, Any], splits: Sequence[str] = _SPLITS) -> 
         rows[0] += [split, "majority"]
         for row, name in zip(rows[1:], names, strict=True):
             row += [_interval(result["metrics"][split].get(name, {})), _number(majority.get(name))]
-    table = _aligned(rows)
+    table = aligned(rows)
     if result.get("few_clusters"):
         table += "\nFewer than 100 patients, documents or rows to resample: the intervals are too narrow."
     return table
@@ -82,7 +82,7 @@ def _class_table(classes: Sequence[Mapping[str, Any]], split: str) -> str:
     columns = [column for column in _CLASS_COLUMNS if column in classes[0]]
     rows = [[f"class ({split})", *columns[1:]]]
     rows += [[_number(row[column]) for column in columns] for row in classes]
-    return _aligned(rows)
+    return aligned(rows)
 
 
 def _size_and_time(result: Mapping[str, Any]) -> list[str]:
@@ -103,7 +103,7 @@ def _size_and_time(result: Mapping[str, Any]) -> list[str]:
     return lines
 
 
-def _aligned(rows: Sequence[Sequence[str]]) -> str:
+def aligned(rows: Sequence[Sequence[str]]) -> str:
     """Rows of cells as lines, each column as wide as its widest cell, under a rule below the first row."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = ["  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]

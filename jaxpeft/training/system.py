@@ -61,10 +61,41 @@ def abstract(config: Config, hf_config: dict[str, Any], classes: int) -> Any:
     return nnx.eval_shape(lambda: model_class(model_config))
 
 
+def adapted(config: Config, model: Any, new: Sequence[str]) -> Any:
+    """The abstract model once the method is attached."""
+    return nnx.eval_shape(lambda bare: peft.attach(bare, config.peft, jax.random.key(0), new), model)
+
+
 def partition(config: Config, model: Any, new: Sequence[str]) -> dict[str, str]:
     """The label of every leaf of the abstract model once the method is attached."""
-    adapted = nnx.eval_shape(lambda bare: peft.attach(bare, config.peft, jax.random.key(0), new), model)
-    return peft.label(peft.flatten(adapted)[1], config.peft, model.head, new)
+    return peft.label(peft.flatten(adapted(config, model, new))[1], config.peft, model.head, new)
+
+
+def who_trains(
+    config: Config, model: Any, new: Sequence[str], saved: Collection[str]
+) -> tuple[tuple[str, ...], dict[str, str]]:
+    """The leaves to treat as newly initialised, and the label of every leaf, of the abstract model.
+
+    Modules that an adapter of `saved` tensors holds whole train like those that no checkpoint filled, `new`.
+    """
+    labels = partition(config, model, new)
+    if trained := whole_modules(model, labels, saved):
+        new = (*new, *trained)
+        labels = partition(config, model, new)
+    return tuple(new), labels
+
+
+def encoder_of(config: Config, folder: Path) -> TextEncoder:
+    """The tokenizer of a model folder, set to what the config says of long texts."""
+    data = config.data
+    return text_encoder(
+        folder,
+        lowercase=config.model.lowercase,
+        max_length=data.max_length,
+        reads_words=TASKS[config.task].reads_words,
+        long_text=data.long_text,
+        stride=data.window_stride,
+    )
 
 
 def build(
@@ -85,14 +116,10 @@ def build(
     folder = pretrained.resolve(config.model.ref, allow_download=config.model.allow_download)
     hf_config = pretrained.read_config(folder)
     model = abstract(config, hf_config, len(classes))
-    _check_length(config, model, folder)
+    check_length(config, model)
     checkpoint = pretrained.Checkpoint(folder, model.base_prefix, model.head)
     matched = pretrained.match(model, checkpoint.shapes())
-    new = matched.new if new is None else tuple(new)
-    labels = partition(config, model, new)
-    if trained := whole_modules(model, labels, saved):
-        new = (*new, *trained)
-        labels = partition(config, model, new)
+    new, labels = who_trains(config, model, matched.new if new is None else new, saved)
     frozen_bases = {peft.base_path(path) for path, label in labels.items() if label == peft.FROZEN}
     init_key, adapter_key = jax.random.split(jax.random.key(seed))
     sha256 = pretrained.load(
@@ -139,21 +166,12 @@ def _system(
 ) -> System:
     graphdef, leaves = peft.flatten(model)
     trainable, frozen = peft.split(leaves, labels)
-    data = config.data
-    encoder = text_encoder(
-        folder,
-        lowercase=config.model.lowercase,
-        max_length=data.max_length,
-        reads_words=TASKS[config.task].reads_words,
-        long_text=data.long_text,
-        stride=data.window_stride,
-    )
     return System(
         graphdef=graphdef,
         trainable=trainable,
         frozen=frozen,
         labels=labels,
-        encoder=encoder,
+        encoder=encoder_of(config, folder),
         classes=classes,
         model_type=model.model_type,
         base_sha256=sha256,
@@ -162,10 +180,11 @@ def _system(
     )
 
 
-def _check_length(config: Config, model: Any, folder: Path) -> None:
+def check_length(config: Config, model: Any) -> None:
+    """Raises InputError where `data.max_length` and virtual tokens together are more than the model has places for."""
     asked, virtual, longest = config.data.max_length, peft.virtual_tokens(config.peft), model.config.max_tokens
     if asked + virtual > longest:
         beside = f" beside {virtual} virtual ones" if virtual else ""
         raise InputError(
-            f"data.max_length is {asked}, but {folder} has positions for {longest - virtual} tokens{beside}"
+            f"data.max_length is {asked}, but {config.model.ref} has positions for {longest - virtual} tokens{beside}"
         )

@@ -1,0 +1,90 @@
+"""Work and time of a run: operations by formula, and seconds from a rate that is given or looked at on the spot."""
+
+import collections
+import dataclasses
+import math
+import time
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxpeft import peft
+from jaxpeft.data.batches import bucket_lengths, plan_epoch
+from jaxpeft.models.flops import step_flops
+from jaxpeft.training.blueprint import Blueprint
+from jaxpeft.training.loop import seed_of
+from jaxpeft.training.plan_memory import padded_length
+
+SHARE = 0.5  # of a plain product's rate that a step is assumed to reach
+SECONDS = 2.0  # at most, to measure that rate
+WIDEST = 4096  # of the measured product: larger ones are no faster and take memory
+
+
+@dataclasses.dataclass(frozen=True)
+class Work:
+    """Floating-point operations of one step at full length, of an epoch and of a run; and how many steps they have."""
+
+    step: int
+    epoch: int
+    run: int
+    steps_per_epoch: int
+    steps: int
+
+
+def work(blueprint: Blueprint, examples: int, lengths: np.ndarray | None) -> Work:
+    """The work of training, evaluations apart.
+
+    `lengths` are the tokens of each example, where they are known: an epoch then has the very batches of the first
+    one. Else every example is as long as it may be.
+    """
+    settings, data = blueprint.config.train, blueprint.config.data
+    size = settings.batch_size * settings.accumulate
+    longest = step_operations(blueprint, size, padded_length(blueprint))
+    steps_per_epoch = math.ceil(examples / size)
+    epoch = longest * steps_per_epoch
+    if lengths is not None:
+        buckets = bucket_lengths(lengths, data.buckets, data.max_length)
+        plans = plan_epoch(lengths, buckets, size, seed=seed_of(blueprint.config, "data"), epoch=0)
+        counts = collections.Counter(plan.length for plan in plans)
+        epoch = sum(count * step_operations(blueprint, size, length) for length, count in counts.items())
+    steps = steps_per_epoch * settings.epochs
+    if settings.steps is not None:
+        steps = min(steps, settings.steps)
+    return Work(longest, epoch, round(epoch * steps / steps_per_epoch), steps_per_epoch, steps)
+
+
+def step_operations(blueprint: Blueprint, batch_size: int, length: int) -> int:
+    """Of a step over B texts of T tokens: what the matrices need, and the layers once more where they recompute."""
+    sizes = {path: leaf.size for path, leaf in {**blueprint.trainable, **blueprint.frozen}.items()}
+    trained = {path: label != peft.FROZEN for path, label in blueprint.labels.items()}
+    needed = step_flops(blueprint.model, sizes, trained, batch_size, length)
+    if not blueprint.config.model.remat:
+        return needed
+    return needed + step_flops(blueprint.model, sizes, dict.fromkeys(sizes, False), batch_size, length)
+
+
+def measured_rate(blueprint: Blueprint) -> float:
+    """Operations a second of a plain matrix product on this device, in the shapes and the type of the model's own."""
+    kernels = [leaf for path, leaf in {**blueprint.trainable, **blueprint.frozen}.items() if path.endswith("kernel")]
+    d_in, d_out = (min(size, WIDEST) for size in max(kernels, key=lambda leaf: leaf.size).shape[-2:])
+    most = blueprint.config.train.batch_size * padded_length(blueprint)
+    return _rate_of_products(most, d_in, d_out, blueprint.config.model.dtype)
+
+
+def _rate_of_products(most_rows: int, d_in: int, d_out: int, dtype: Any) -> float:
+    """The best rate of [N, d_in] x [d_in, d_out], N doubled from 64 up to `most_rows` while the time lasts."""
+    until = time.perf_counter() + SECONDS
+    product, kernel = jax.jit(jnp.matmul), jnp.ones((d_in, d_out), dtype)
+    rows, best = min(64, most_rows), 0.0
+    while True:
+        x = jnp.ones((rows, d_in), dtype)
+        product(x, kernel).block_until_ready()  # compiles
+        started = time.perf_counter()
+        product(x, kernel).block_until_ready()
+        ended = time.perf_counter()
+        best = max(best, 2 * rows * d_in * d_out / (ended - started))
+        rows = 2 * rows
+        if rows > most_rows or until - ended < 5 * (ended - started):  # twice twice as long, and compilation
+            return best
