@@ -9,7 +9,7 @@ from pathlib import Path
 
 import jax
 
-PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "tokenizers", "numpy", "scikit-learn")
+PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "tokenizers", "numpy", "scikit-learn", "qwix")
 
 
 def keep_freed_memory() -> None:
