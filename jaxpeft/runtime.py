@@ -9,7 +9,7 @@ from pathlib import Path
 
 import jax
 
-PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "tokenizers", "numpy", "scikit-learn")
+PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "tokenizers", "numpy", "scikit-learn", "qwix")
 ROOM_FOR_SMALL_THINGS = 2**26  # bytes
 
 

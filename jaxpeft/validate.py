@@ -12,6 +12,7 @@ from jaxpeft.data.readers import FORMATS, corpus_format, target_problem
 from jaxpeft.data.synthetic import GENERATORS
 from jaxpeft.errors import InputError
 from jaxpeft.models import shapes
+from jaxpeft.models.quantised import KINDS
 from jaxpeft.peft import METHODS, patterns
 from jaxpeft.tasks.registry import TASKS
 
@@ -19,6 +20,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "task": tuple(TASKS),
     "parallel": ("auto", "jit", "pmap"),
     "model.dtype": ("float32", "bfloat16"),
+    "model.quantise": ("none", *KINDS),
     "model.lowercase": ("auto", "yes", "no"),
     "peft.method": tuple(METHODS),
     "peft.lora.bias": ("none", "all", "lora_only"),
@@ -139,6 +141,12 @@ def _combination_problems(config: Config) -> Iterator[str]:
             yield f"config.peft.target_regex {peft.target_regex!r} is no regular expression: {error}"
         if peft.method == "lora" and peft.lora.layers_to_transform:
             yield "config.peft.target_regex and config.peft.lora.layers_to_transform are both set: name targets instead"
+    if config.model.quantise != "none" and peft.method in METHODS and not METHODS[peft.method].freezes_base:
+        frozen = ", ".join(name for name, method in METHODS.items() if method.freezes_base)
+        yield (
+            f"config.model.quantise is {config.model.quantise!r}, and peft.method {peft.method!r} trains the base "
+            f"itself: set model.quantise=none, or a method that leaves the base as it is ({frozen})"
+        )
     yield from patterns.problems("peft.lora.rank_pattern", peft.lora.rank_pattern, whole=True)
     yield from patterns.problems("peft.lora.alpha_pattern", peft.lora.alpha_pattern, whole=False)
     if problem := target_problem(data):

@@ -1,8 +1,8 @@
 """The layers that every architecture is made of. Leaves may carry a leading layer axis [L] for a scan.
 
 Constructors allocate zeros and are meant for `nnx.eval_shape`; values come from `initialise` or a checkpoint.
-Each layer computes in the type of its input: frozen weights are stored in that type, trained ones in float32
-and cast here.
+Each layer computes in the type of its input: frozen weights are stored in that type or quantised, trained ones in
+float32, and cast here.
 """
 
 import zlib
@@ -10,6 +10,8 @@ import zlib
 import jax
 import jax.numpy as jnp
 from flax import nnx
+
+from jaxpeft.models.quantised import dense, product
 
 
 class Linear(nnx.Module):
@@ -23,8 +25,16 @@ class Linear(nnx.Module):
 
     def __call__(self, x: jax.Array, *, seeds: jax.Array | None = None) -> jax.Array:  # [..., D_in] -> [..., D_out]
         """`seeds` is for adapters that take this layer's place and drop; a plain layer has no dropout."""
-        y = x @ self.kernel[...].astype(x.dtype)
+        y = self.product(x)
         return y + self.bias[...].astype(x.dtype) if self.use_bias else y
+
+    def product(self, x: jax.Array) -> jax.Array:
+        """x W, [..., D_in] -> [..., D_out]."""
+        return product(x, self.kernel.get_value())
+
+    def weights(self) -> jax.Array:
+        """W as floats, [..., D_in, D_out]: the type that it is held in, or float32."""
+        return dense(self.kernel.get_value())
 
 
 class LayerNorm(nnx.Module):

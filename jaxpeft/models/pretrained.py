@@ -9,7 +9,7 @@ import json
 import math
 import os
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from flax import nnx
 from jaxpeft.errors import InputError
 from jaxpeft.models import MODELS, weight_files
 from jaxpeft.models.layers import initialise
+from jaxpeft.models.quantised import Quantised, quantise
 from jaxpeft.models.tensors import Tensor
 
 # Tensors that checkpoints carry and fine-tuning has no use for: pretraining heads, buffers, distillation maps.
@@ -170,12 +171,19 @@ def match(model: Any, shapes: Mapping[str, tuple[int, ...]]) -> Match:
 
 
 def load(
-    model: Any, checkpoint: Checkpoint, new: Sequence[str], key: jax.Array, *, dtype_of: Callable[[str], Any]
+    model: Any,
+    checkpoint: Checkpoint,
+    new: Sequence[str],
+    key: jax.Array,
+    *,
+    dtype_of: Callable[[str], Any],
+    kind_of: Callable[[str], str] = lambda path: "none",
 ) -> str:
     """Fills an abstract model in place, leaf by leaf; the `new` leaves are initialised from `key`.
 
-    `dtype_of(path)` is the type that a leaf is held in. Returns the base's identity: a SHA-256 over the names,
-    types, shapes and bytes of the tensors in use, and of those that another head on this encoder would use.
+    `dtype_of(path)` is the type that a leaf is held in, unless `kind_of(path)` is int8 or nf4, which a stack of
+    kernels alone can be. Returns the base's identity: a SHA-256 over the names, types, shapes and bytes of the
+    tensors in use, and of those that another head on this encoder would use.
     """
     digests: dict[str, str] = {}
     leaves = _leaves(model)
@@ -184,9 +192,10 @@ def load(
         if tensor.path in new:
             deviation = model.config.initializer_range
             leaf = initialise(tensor.path, shape, key, standard_deviation=deviation).astype(dtype)
+        elif (kind := kind_of(tensor.path)) != "none":
+            leaf = _placed(_fill_quantised(tensor, checkpoint, shape, kind, digests))
         else:
-            # On a CPU the array keeps the aligned memory that was filled; elsewhere the host's goes back at once.
-            leaf = jax.block_until_ready(jax.device_put(_fill(tensor, checkpoint, shape, np.dtype(dtype), digests)))
+            leaf = _placed(_fill(tensor, checkpoint, shape, np.dtype(dtype), digests))
         _set(model, tensor.path, leaf)
     others = [f"{model.base_prefix}.{pattern}" for pattern in model.unused]
     for name in checkpoint.shapes():
@@ -215,15 +224,40 @@ def _fill(
     """One leaf from its tensor, or from a tensor a layer, in place: never two copies of a stack."""
     leaf = _aligned(shape, dtype)
     slots = leaf if tensor.stacked else leaf[None]
+    for slot, values in zip(slots, _read_each(tensor, checkpoint, len(slots), digests), strict=True):
+        (_copy_transposed if tensor.transpose else _copy)(values, slot)
+    return leaf
+
+
+def _fill_quantised(
+    tensor: Tensor, checkpoint: Checkpoint, shape: tuple[int, ...], kind: str, digests: dict[str, str]
+) -> Quantised:
+    """A stack of kernels in codes and scales: the only floats are those of the layer at hand."""
+    floats = _aligned(shape[1:], np.dtype("float32"))
+    like = jax.eval_shape(lambda matrix: quantise(matrix, kind), floats)
+    stack = jax.tree.map(lambda part: _aligned((shape[0], *part.shape), part.dtype), like)
+    for layer, values in enumerate(_read_each(tensor, checkpoint, shape[0], digests)):
+        _copy_transposed(values, floats)
+        for slots, part in zip(jax.tree.leaves(stack), jax.tree.leaves(quantise(floats, kind)), strict=True):
+            slots[layer] = part  # waits for the codes: only then may the floats be written over
+    return stack
+
+
+def _read_each(tensor: Tensor, checkpoint: Checkpoint, layers: int, digests: dict[str, str]) -> Iterator[np.ndarray]:
+    """The tensors of a leaf one after the other, each hashed while it is used."""
     with concurrent.futures.ThreadPoolExecutor(1) as hashing:  # hashing takes as long as copying, and no lock
-        for slot, name in zip(slots, tensor.names(shape[0]), strict=True):
+        for name in tensor.names(layers):
             values = checkpoint.read(name)
             if not jnp.issubdtype(values.dtype, jnp.floating):
                 raise InputError(f"{name} holds {values.dtype}, expected floats: a quantised model cannot be loaded")
             hashed = hashing.submit(_hash, values)
-            (_copy_transposed if tensor.transpose else _copy)(values, slot)
+            yield values
             digests[name] = hashed.result()
-    return leaf
+
+
+def _placed(leaf: Any) -> Any:
+    """On a CPU the array keeps the aligned memory that was filled; elsewhere the host's goes back at once."""
+    return jax.block_until_ready(jax.device_put(leaf))
 
 
 def _aligned(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:

@@ -30,6 +30,11 @@ class Method:
     check: Callable[[Iterable[str], int, Any], None] | None = None  # the modules to wrap, layers, the method's block
     virtual: Callable[[Any, Any, jax.Array], nnx.Module] | None = None  # its tokens, of model, settings and key
 
+    @property
+    def freezes_base(self) -> bool:
+        """Whether what trains stands beside the base or is its head: then the base stays as its checkpoint has it."""
+        return self.trains is None or self.wrap is not None or self.virtual is not None
+
 
 METHODS: Mapping[str, Method] = {
     "lora": Method(lora.trains, lora.DEFAULT_TARGETS, lora.wrap, lora.check),

@@ -28,6 +28,7 @@ from flax import nnx
 from jaxpeft.config import LoraConfig
 from jaxpeft.errors import InputError
 from jaxpeft.models.dropout import dropout
+from jaxpeft.models.quantised import Quantised, dense
 from jaxpeft.peft import patterns
 
 DEFAULT_TARGETS = {  # PEFT's where it has one, else those of the paper (Taylor et al. 2024)
@@ -65,7 +66,7 @@ class LoraLinear(nnx.Module):
         self.lora_b = nnx.Param(jnp.zeros((*stack, rank, d_out)))  # zeros: the base model at step 0
         self.merged = False
         if config.dora:
-            norm = _norms(base.kernel[...])
+            norm = _norms(base.kernel.get_value())
             self.lora_magnitude = nnx.Param(norm if self.uniform else jnp.where(own[:, :1], norm, 0.0))
 
     def __call__(self, x: jax.Array, *, seeds: jax.Array | None = None) -> jax.Array:  # [..., D_in] -> [..., D_out]
@@ -77,10 +78,10 @@ class LoraLinear(nnx.Module):
         update = down @ self.lora_b[...].astype(x.dtype)
         if not (self.dora or self.holds_biases):
             return self.base(x) + update
-        kernel = self.base.kernel[...].astype(x.dtype)
-        y = x @ kernel
+        y = self.base.product(x)
         if self.dora:
-            of_dropped = y if dropped is x else dropped @ kernel  # `dropout` hands x itself back when it is off
+            # `dropout` hands x itself back when it is off
+            of_dropped = y if dropped is x else self.base.product(dropped)
             ratio = self.ratio()
             update = (ratio - 1) * of_dropped + ratio * update
         y = y + update + self._bias() if self.base.use_bias else y + update
@@ -92,7 +93,7 @@ class LoraLinear(nnx.Module):
 
     def ratio(self) -> jax.Array:
         """DoRA's m / norm(W + s A B), float32 [..., D_out]; 1 in a layer without an adapter."""
-        norm = _norms(jax.lax.stop_gradient(self.base.kernel[...] + self.delta()))
+        norm = _norms(jax.lax.stop_gradient(self.base.weights() + self.delta()))
         ratio = self.lora_magnitude[...] / jnp.maximum(norm, jnp.finfo(norm.dtype).tiny)  # all-zero weights: 0 / 0
         return ratio if self.uniform else jnp.where(self.lora_scale[..., :1] > 0, ratio, 1.0)
 
@@ -200,6 +201,8 @@ def _rank_and_scale(name: str, layer: int | None, config: LoraConfig) -> tuple[i
 
 
 @jax.jit
-def _norms(kernel: jax.Array) -> jax.Array:
+def _norms(kernel: jax.Array | Quantised) -> jax.Array:
     """Norm of each output's weights, [..., D_in, D_out] -> float32 [..., D_out]. Compiled, no wide copy is made."""
-    return jnp.sqrt(jnp.square(kernel.astype(jnp.float32)).sum(axis=-2))
+    if isinstance(kernel, Quantised) and kernel.ndim == 3:
+        return jax.lax.map(_norms, kernel)  # floats of one layer at a time
+    return jnp.sqrt(jnp.square(dense(kernel).astype(jnp.float32)).sum(axis=-2))

@@ -17,6 +17,7 @@ import numpy as np
 from flax import nnx
 
 from jaxpeft.errors import InputError
+from jaxpeft.models.quantised import Quantised
 from jaxpeft.peft.hf_slots import LAYER, names
 from jaxpeft.peft.inject import BASE, adapted
 from jaxpeft.peft.partition import base_path, flatten
@@ -25,7 +26,7 @@ from jaxpeft.peft.partition import base_path, flatten
 def merge(model: Any) -> Any:
     """Merges every adapter, in place, and returns the model; what is merged already stays as it is.
 
-    Raises InputError for an adapter that is no part of a linear layer.
+    Raises InputError for an adapter that is no part of a linear layer, and for a quantised base.
     """
     for layer in _mergeable(model).values():
         _merge_layer(layer)
@@ -54,7 +55,7 @@ def merged_shapes(model: Any) -> dict[str, tuple[int, ...]]:
 def merged_tensors(model: Any) -> Iterator[tuple[str, np.ndarray]]:
     """Name and values of each tensor of the merged model, as torch holds it; one layer's matrix is merged at a time.
 
-    Raises InputError for an adapter that is no part of a linear layer.
+    Raises InputError for an adapter that is no part of a linear layer, and for a quantised base.
     """
     for name, _, read in _parts(model):
         yield name, read()
@@ -84,7 +85,9 @@ def _read(
 
 
 def _mergeable(model: Any) -> dict[str, Any]:
-    """Path -> adapted layer. Raises InputError for adapters elsewhere."""
+    """Path -> adapted layer. Raises InputError for adapters elsewhere, and for a quantised base."""
+    if any(isinstance(leaf, Quantised) for leaf in flatten(model)[1].values()):
+        raise InputError("adapters cannot be merged into a quantised base: load it with model.quantise=none")
     layers = {path: layer for path, _, layer in adapted(model)}
     base = {tensor.path for tensor in model.tensors()}
     outside = [

@@ -7,7 +7,8 @@
     pooler.kernel (checkpoint lacked it)         head       the classifier, and all that is newly initialised
     classifier.kernel                            head
 
-Trees are flat dicts, dotted path -> array: a path in a message, a mask and a checkpoint is the same string.
+Trees are flat dicts, dotted path -> array: a path in a message, a mask and a checkpoint is the same string. Of a
+quantised base a frozen kernel is two arrays under one path (`models.quantised`).
 """
 
 from collections.abc import Collection, Mapping

@@ -10,18 +10,20 @@ import jax.numpy as jnp
 from jaxpeft import peft
 from jaxpeft.config import Config
 from jaxpeft.models import pretrained, shapes
+from jaxpeft.models.quantised import quantise
 from jaxpeft.tasks.registry import task_of
 from jaxpeft.tasks.task import Task
 from jaxpeft.training import start, system
 
-Shapes = dict[str, jax.ShapeDtypeStruct]
+Shapes = dict[str, Any]  # path -> jax.ShapeDtypeStruct, or a Quantised of two
 
 
 @dataclasses.dataclass(frozen=True)
 class Blueprint:
     """A model with its method, its leaves split as a run splits them, and its task.
 
-    `labels` says of each leaf adapter, head or frozen. Frozen leaves have the type that the model computes in.
+    `labels` says of each leaf adapter, head or frozen. Frozen leaves have the type that the model computes in, or are
+    quantised.
     """
 
     config: Config
@@ -52,9 +54,11 @@ def draw(config: Config, classes: tuple[str, ...], sizes: dict[str, Any] | None 
     trainable, frozen = peft.split(peft.flatten(model)[1], labels)
     of_base = peft.flatten(bare)[1].keys()
 
-    def held(path: str, leaf: Any) -> jax.ShapeDtypeStruct:
-        dtype = config.model.dtype if peft.base_path(path) in of_base else leaf.dtype
-        return jax.ShapeDtypeStruct(leaf.shape, dtype)
+    def held(path: str, leaf: Any) -> Any:
+        base, kind = peft.base_path(path), config.model.quantise
+        if kind != "none" and system.is_matrix_of_layers(base):
+            return jax.eval_shape(jax.vmap(lambda matrix: quantise(matrix, kind)), leaf)
+        return jax.ShapeDtypeStruct(leaf.shape, config.model.dtype if base in of_base else leaf.dtype)
 
     return Blueprint(
         config=config,

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import jax
 import numpy as np
 
 from jaxpeft import runtime
@@ -29,7 +30,8 @@ class Finished:
     """A finished run: its config, result and system, and the trained leaves of the tested step.
 
     Raises InputError when the workdir is unfinished or unreadable, or its base holds other tensors than it was
-    trained on (unless `allow_other_base`). `on` is a system in memory whose base to share.
+    trained on (unless `allow_other_base`). `on` is a system in memory whose base to share; with `unquantised` the
+    base is held as floats whatever the run did.
     """
 
     def __init__(
@@ -39,6 +41,7 @@ class Finished:
         base: str | None = None,
         allow_other_base: bool = False,
         on: system.System | None = None,
+        unquantised: bool = False,
     ):
         self.workdir = Workdir(root)
         if not root.is_dir():
@@ -48,6 +51,8 @@ class Finished:
             raise InputError(f"{root} holds no result.json: the run has not finished; start its train command again")
         self.result = read_json(self.workdir.result)
         self.config.model.ref = base or self.config.model.ref
+        if unquantised:
+            self.config.model.quantise = "none"
         self.system = _build(self.config, self.result, on)
         self.task = task_of(self.config, self.system.classes)
         self._check_base(allow_other_base)
@@ -94,10 +99,10 @@ class Restored(Finished):
 
     def _program(self) -> tuple[Any, ...]:
         """What the compiled forward pass depends on."""
-        trees = (self.system.trainable, self.system.frozen)
-        shapes = [{path: (leaf.shape, leaf.dtype) for path, leaf in tree.items()} for tree in trees]
-        config = self.config
-        return self.system.graphdef, shapes, self.result["buckets"], config.train.eval_batch_size, config.parallel
+        leaves, structure = jax.tree.flatten((self.system.trainable, self.system.frozen))
+        shapes, config = [(leaf.shape, leaf.dtype) for leaf in leaves], self.config
+        settings = self.result["buckets"], config.train.eval_batch_size, config.parallel
+        return self.system.graphdef, structure, shapes, *settings
 
     @property
     def classes(self) -> tuple[str, ...]:

@@ -100,7 +100,8 @@ def _announce(
     counts = model.count()
     sizes = ", ".join(f"{name} {len(split)}" for name, split in examples.items())
     cut = examples["train"].encoded.truncated
-    progress.say(f"{config.name}: {config.peft.method} on {config.model.ref}")
+    held = "" if model.quantise == "none" else f", its layers in {model.quantise}"
+    progress.say(f"{config.name}: {config.peft.method} on {config.model.ref}{held}")
     longest = config.data.max_length
     progress.say(f"examples: {sizes}; {len(model.classes)} labels; {cut} training texts cut at {longest} tokens")
     progress.say(f"trains {counts['trainable_params']:,} of {counts['total_params']:,} parameters")
@@ -145,6 +146,7 @@ def _identity(
         "model": config.model.ref,
         "model_type": model.model_type,
         "base_sha256": model.base_sha256,
+        "quantise": model.quantise,
         "tokenizer_sha256": model.encoder.sha256,
         "labels": list(model.classes),
         "seeds": {source: seed_of(config, source) for source in ("data", "init", "dropout")},

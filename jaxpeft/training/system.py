@@ -14,6 +14,7 @@ from jaxpeft.config import Config
 from jaxpeft.data.tokenise import TextEncoder, text_encoder
 from jaxpeft.errors import InputError
 from jaxpeft.models import MODELS, pretrained
+from jaxpeft.models.quantised import Quantised
 from jaxpeft.peft.hf_format import whole_modules
 from jaxpeft.tasks.registry import TASKS
 
@@ -29,7 +30,8 @@ class System:
     encoder: TextEncoder
     classes: tuple[str, ...]
     model_type: str
-    base_sha256: str
+    base_sha256: str  # of the checkpoint's tensors, however they are held
+    quantise: str  # how the layers' frozen matrices are held: none | int8 | nf4
     new_tensors: tuple[str, ...]
     ignored_tensors: tuple[str, ...]
 
@@ -128,6 +130,7 @@ def build(
         matched.new,
         init_key,
         dtype_of=lambda path: jnp.dtype(config.model.dtype if path in frozen_bases else "float32"),
+        kind_of=lambda path: config.model.quantise if path in frozen_bases and is_matrix_of_layers(path) else "none",
     )
     peft.attach(model, config.peft, adapter_key, new)
     return _system(config, model, folder, labels, tuple(classes), sha256, new, matched.ignored)
@@ -139,14 +142,23 @@ def build_beside(config: Config, classes: Sequence[str], other: System, *, new: 
     Args:
         config: the experiment. classes: names of the labels. other: a system of the same base.
         new: leaves that no checkpoint fills.
+
+    Raises InputError where the other's base is held in another way, or lacks a part of this one's.
     """
+    if config.model.quantise != other.quantise:
+        raise InputError(
+            f"the base in memory is held with model.quantise={other.quantise}, the run was trained with "
+            f"{config.model.quantise}: load it beside a run that has the same"
+        )
     folder = pretrained.resolve(config.model.ref, allow_download=config.model.allow_download)
     model = abstract(config, pretrained.read_config(folder), len(classes))
     labels = partition(config, model, new)
     frozen_bases = {peft.base_path(path) for path, label in labels.items() if label == peft.FROZEN}
     graphdef, empty = peft.flatten(model)
     shared = {path: leaf for path, leaf in other.base().items() if path in frozen_bases}
-    shared = {path: leaf.astype(config.model.dtype) for path, leaf in shared.items()}  # a copy only where it differs
+    shared = {  # a copy only where the type differs
+        path: leaf if isinstance(leaf, Quantised) else leaf.astype(config.model.dtype) for path, leaf in shared.items()
+    }
     if lacking := sorted(frozen_bases & empty.keys() - shared.keys()):
         raise InputError(f"the base in memory lacks {', '.join(lacking)}: another task's head was loaded with it")
     filled = {path: shared.get(path, jnp.zeros(leaf.shape)) for path, leaf in empty.items()}
@@ -175,9 +187,15 @@ def _system(
         classes=classes,
         model_type=model.model_type,
         base_sha256=sha256,
+        quantise=config.model.quantise,
         new_tensors=new,
         ignored_tensors=ignored,
     )
+
+
+def is_matrix_of_layers(path: str) -> bool:
+    """Whether a leaf of the bare model is what `model.quantise` is about."""
+    return path.startswith("layers.") and path.endswith(".kernel")
 
 
 def check_length(config: Config, model: Any) -> None:

@@ -12,6 +12,7 @@ from jaxpeft.training import plan_work
 from jaxpeft.training.blueprint import draw
 from jaxpeft.training.plan import EXAMPLES, plan
 from jaxpeft.training.plan_memory import evaluation_memory, training_memory
+from jaxpeft.training.system import build
 from tests import tiny
 from tests.training.test_loop import make_loop
 
@@ -26,6 +27,19 @@ def config_file(base, data, tmp_path):
         return tiny.write_config(tmp_path / "config.py", tiny.experiment(base, data, **changes))
 
     return write
+
+
+@pytest.mark.parametrize("kind", ["none", "int8", "nf4"])
+def test_what_is_planned_is_what_a_run_holds(base, data, kind):
+    config = tiny.experiment(base, data, model__quantise=kind)
+    planned, built = draw(config, ("a", "b")), build(config, ("a", "b"), seed=0)
+
+    def sizes(tree):
+        return jax.tree.map(lambda leaf: (leaf.shape, leaf.dtype), tree)
+
+    assert sizes(planned.frozen) == sizes(built.frozen)
+    assert sizes(planned.trainable) == sizes(built.trainable)
+    assert planned.labels == built.labels
 
 
 # Work and time
