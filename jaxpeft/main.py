@@ -1,6 +1,7 @@
 """Runs one experiment: flags -> config -> one of train, evaluate, predict, export, merge.
 
 python -m jaxpeft.main --config=configs/lora_bert.py --config.train.epochs=3
+python -m jaxpeft.main --config=FILE.py --coordinator=HOST:PORT --processes=N --process=I  # BUILD.md: several machines
 python -m jaxpeft.main --mode=evaluate --workdir=DIR
 python -m jaxpeft.main --mode=predict --workdir=DIR --input=notes.jsonl --output=labelled.jsonl
 python -m jaxpeft.main --mode=export --workdir=DIR   # the adapter in Hugging Face PEFT's format
@@ -11,7 +12,6 @@ import time
 
 STARTED = time.time()  # before the slow imports: a cold start is measured from here
 
-import errno  # noqa: E402
 import sys  # noqa: E402
 from collections.abc import Sequence  # noqa: E402
 from pathlib import Path  # noqa: E402
@@ -19,7 +19,7 @@ from pathlib import Path  # noqa: E402
 from absl import app, flags, logging  # noqa: E402
 from ml_collections import config_flags  # noqa: E402
 
-from jaxpeft.command_line import parse, report_and_exit  # noqa: E402
+from jaxpeft.command_line import DISK_ERRORS, parse, report, report_and_exit  # noqa: E402
 from jaxpeft.errors import InputError  # noqa: E402
 from jaxpeft.runtime import keep_freed_memory  # noqa: E402
 
@@ -32,6 +32,9 @@ ALLOW_OTHER_BASE = flags.DEFINE_bool("allow_other_base", False, "Go on with a ba
 SPLIT = flags.DEFINE_enum("split", "test", ["train", "validation", "test"], "evaluate: which split.")
 INPUT = flags.DEFINE_string("input", None, "predict: a .jsonl or .csv file.")
 OUTPUT = flags.DEFINE_string("output", None, "predict: the .jsonl or .csv file to write; export, merge: the folder.")
+COORDINATOR = flags.DEFINE_string("coordinator", None, "train on several processes: HOST:PORT of process 0.")
+PROCESSES = flags.DEFINE_integer("processes", None, "How many there are; 1: this one alone, whatever started it.")
+PROCESS = flags.DEFINE_integer("process", None, "Which of them this is, from 0.")
 
 
 def main(argv: Sequence[str]) -> None:
@@ -46,13 +49,14 @@ def main(argv: Sequence[str]) -> None:
     except InputError as error:
         report_and_exit(error)
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS):
+        if error.errno not in DISK_ERRORS:
             raise
-        report_and_exit(InputError(f"{error.filename or 'a file'}: {error.strerror}; what was written before is whole"))
+        sys.exit(report(error))
 
 
 def _train() -> None:
     from jaxpeft.config import settle
+    from jaxpeft.training.processes import joined
     from jaxpeft.training.run import train
     from jaxpeft.training.workdir import Workdir
     from jaxpeft.validate import validate
@@ -61,7 +65,8 @@ def _train() -> None:
         raise InputError("--mode=train needs --config=FILE.py, for example --config=configs/lora_bert.py")
     validate(CONFIG.value)
     config = settle(CONFIG.value)
-    train(config, Workdir(Path(WORKDIR.value or f"runs/{config.name}")), started=STARTED)
+    with joined(COORDINATOR.value, PROCESSES.value, PROCESS.value, report):
+        train(config, Workdir(Path(WORKDIR.value or f"runs/{config.name}")), started=STARTED)
 
 
 def _run(kind):

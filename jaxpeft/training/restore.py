@@ -1,6 +1,7 @@
 """A finished workdir in another process: the same system, the same scores, and predictions for new text."""
 
 import csv
+import dataclasses
 import io
 import json
 from collections.abc import Sequence
@@ -85,7 +86,8 @@ class Restored(Finished):
         super().__init__(root, base=base, allow_other_base=allow_other_base, on=on)
         alike = next((other for other in beside if other._program() == self._program()), None)
         self._placement: Placement = alike._placement if alike else _placement(self.config)
-        self._placed, self._frozen = self._placement.replicate((self.trainable, self.system.frozen))
+        self._placed = self._placement.replicate(self.trainable)
+        self._frozen = self._placement.place_frozen(self.system.frozen)
         self._evaluator: Evaluator = alike._evaluator if alike else self._compiled()
 
     def _compiled(self) -> Evaluator:
@@ -97,7 +99,8 @@ class Restored(Finished):
         trees = (self.system.trainable, self.system.frozen)
         shapes = [{path: (leaf.shape, leaf.dtype) for path, leaf in tree.items()} for tree in trees]
         config = self.config
-        return self.system.graphdef, shapes, self.result["buckets"], config.train.eval_batch_size, config.parallel
+        place = dataclasses.astuple(config.mesh), config.parallel, config.train.eval_batch_size
+        return self.system.graphdef, shapes, self.result["buckets"], place
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -163,7 +166,7 @@ class Restored(Finished):
 def _placement(config: Config) -> Placement:
     """As in training, or one device where the batch does not divide over the devices of this machine."""
     try:
-        return placement(config.parallel, (config.train.eval_batch_size,))
+        return placement(config.parallel, (config.train.eval_batch_size,), config.mesh)
     except InputError:
         return placement("jit", ())
 
