@@ -5,11 +5,13 @@ same object in each.
 """
 
 import contextlib
+import functools
 import time
 from collections.abc import Callable
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
@@ -117,13 +119,17 @@ class Sharded(Placement):
         super().__init__()
         devices = jax.device_count()
         if devices % config.model:
-            raise InputError(f"mesh.model is {config.model}, which does not divide {devices} devices: change mesh.model")
+            raise InputError(
+                f"mesh.model is {config.model}, which does not divide {devices} devices: change mesh.model"
+            )
         self.parts, self._config = devices // config.model, config
         self._mesh = jax.make_mesh((self.parts, config.model), (DATA, MODEL), axis_types=(AxisType.Auto,) * 2)
         process = jax.process_index()
         self._own_parts = [
             part for part, row in enumerate(self._mesh.devices) if any(one.process_index == process for one in row)
         ]
+        if jax.process_count() > 1:
+            self._connect()
 
     def replicate(self, tree: Any) -> Any:
         """A whole copy on each device."""
@@ -169,6 +175,16 @@ class Sharded(Placement):
         """All that comes out is whole on every device: trained leaves, their optimizer's state, losses, logits."""
         whole = NamedSharding(self._mesh, PartitionSpec())
         return jax.jit(function, donate_argnums=donate, out_shardings=whole)
+
+    def _connect(self) -> None:
+        """Sums over either axis and both, while all processes are here: on CPUs none waits over 30 s for a first sum.
+
+        Later ones wait as long as it takes; but by then one process may compile or tokenise far longer than another.
+        """
+        zeros = self._put(np.zeros(self._mesh.devices.shape, np.float32), PartitionSpec(DATA, MODEL))
+        whole = NamedSharding(self._mesh, PartitionSpec())
+        for axis in (0, 1, None):
+            jax.block_until_ready(jax.jit(functools.partial(jnp.sum, axis=axis), out_shardings=whole)(zeros))
 
     def _put(self, leaf: Any, spec: PartitionSpec) -> jax.Array:
         host = np.asarray(leaf)

@@ -49,7 +49,7 @@ def joined(
 def _initialize(coordinator: str | None, processes: int | None, process: int | None) -> bool:
     """Whether there are several; waits until all are there."""
     limits = {"heartbeat_timeout_seconds": HEARTBEAT_SECONDS, "shutdown_timeout_seconds": SHUTDOWN_SECONDS}
-    if processes == 1 or (coordinator, processes, process) == (None, None, None) and not in_cluster():
+    if processes == 1 or ((coordinator, processes, process) == (None, None, None) and not in_cluster()):
         return False
     if coordinator is processes is process is None:
         jax.distributed.initialize(**limits)
@@ -59,6 +59,8 @@ def _initialize(coordinator: str | None, processes: int | None, process: int | N
     host, _, port = coordinator.rpartition(":")
     if not host or not port.isdecimal():
         raise InputError(f"--coordinator={coordinator}: expected HOST:PORT, where process 0 runs")
+    if processes < 1:
+        raise InputError(f"--processes={processes}: expected 1 or more")
     if not 0 <= process < processes:
         raise InputError(f"--process={process}: expected a number from 0 to {processes - 1}, one below --processes")
     jax.distributed.initialize(coordinator, processes, process, cluster_detection_method="deactivate", **limits)

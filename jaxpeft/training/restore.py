@@ -1,5 +1,6 @@
 """A finished workdir in another process: the same system, the same scores, and predictions for new text."""
 
+import contextlib
 import csv
 import dataclasses
 import io
@@ -49,10 +50,15 @@ class Finished:
             raise InputError(f"{root} holds no result.json: the run has not finished; start its train command again")
         self.result = read_json(self.workdir.result)
         self.config.model.ref = base or self.config.model.ref
-        self.system = _build(self.config, self.result, on)
+        with self._loading():
+            self.system = _build(self.config, self.result, on)
         self.task = task_of(self.config, self.system.classes)
         self._check_base(allow_other_base)
         self.trainable = load_best(self.workdir.best, self.system.trainable)
+
+    def _loading(self) -> contextlib.AbstractContextManager[Any]:
+        """Where the system is read into."""
+        return contextlib.nullcontext()
 
     def _check_base(self, allow_other_base: bool) -> None:
         for name, ours in (
@@ -89,6 +95,9 @@ class Restored(Finished):
         self._placed = self._placement.replicate(self.trainable)
         self._frozen = self._placement.place_frozen(self.system.frozen)
         self._evaluator: Evaluator = alike._evaluator if alike else self._compiled()
+
+    def _loading(self) -> contextlib.AbstractContextManager[Any]:
+        return _placement(self.config).loading()
 
     def _compiled(self) -> Evaluator:
         buckets, size = tuple(self.result["buckets"]), self.config.train.eval_batch_size
