@@ -4,6 +4,7 @@ Every process runs the same program on its share of each batch. The first alone 
 """
 
 import contextlib
+import functools
 import importlib.util
 import json
 import os
@@ -48,11 +49,16 @@ def joined(
 
 def _initialize(coordinator: str | None, processes: int | None, process: int | None) -> bool:
     """Whether there are several; waits until all are there."""
-    limits = {"heartbeat_timeout_seconds": HEARTBEAT_SECONDS, "shutdown_timeout_seconds": SHUTDOWN_SECONDS}
-    if processes == 1 or ((coordinator, processes, process) == (None, None, None) and not in_cluster()):
+    detected = coordinator is None and processes is None and process is None
+    if processes == 1 or (detected and not in_cluster()):
         return False
-    if coordinator is processes is process is None:
-        jax.distributed.initialize(**limits)
+    initialize = functools.partial(
+        jax.distributed.initialize,
+        heartbeat_timeout_seconds=HEARTBEAT_SECONDS,
+        shutdown_timeout_seconds=SHUTDOWN_SECONDS,
+    )
+    if detected:
+        initialize()
         return True
     if coordinator is None or processes is None or process is None:
         raise InputError("--coordinator=HOST:PORT, --processes=N and --process=I belong together: give all three")
@@ -63,7 +69,7 @@ def _initialize(coordinator: str | None, processes: int | None, process: int | N
         raise InputError(f"--processes={processes}: expected 1 or more")
     if not 0 <= process < processes:
         raise InputError(f"--process={process}: expected a number from 0 to {processes - 1}, one below --processes")
-    jax.distributed.initialize(coordinator, processes, process, cluster_detection_method="deactivate", **limits)
+    initialize(coordinator, processes, process, cluster_detection_method="deactivate")
     return True
 
 

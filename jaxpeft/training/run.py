@@ -115,7 +115,11 @@ def _check_alike(model: system.System, examples: Mapping[str, Examples]) -> None
     """Raises InputError where this process has read another base or other data than the first one has."""
     if not processes.several():
         return
-    own = {"model.ref": model.base_sha256, "tokenizer": model.encoder.sha256, "labels": list(model.classes)}
+    own: dict[str, Any] = {
+        "model.ref": model.base_sha256,
+        "tokenizer": model.encoder.sha256,
+        "labels": list(model.classes),
+    }
     for name, split in examples.items():
         own[f"data ({name})"] = zlib.crc32(split.encoded.ids.tobytes() + split.encoded.starts.tobytes())
     first = processes.shared(own)
