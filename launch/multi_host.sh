@@ -33,7 +33,7 @@ for (( number = 0; number < count; number++ )); do
   output=/dev/stdout  # the first process tells of the run, the others of nothing but errors
   (( number == 0 )) || output="$logs/$number.out"
   "$python" -m jaxpeft.main --coordinator="localhost:$port" --processes="$count" --process="$number" "$@" \
-    > "$output" 2> "$logs/$number" &
+    > "$output" 2> "$logs/$number.err" &
   number_of[$!]="$number"
 done
 
@@ -44,15 +44,16 @@ while (( ${#number_of[@]} )); do
   unset "number_of[$ended]"
   (( code == 0 )) && continue
   end_all
-  if (( code == 2 )); then  # what a user can mend, in the program's own words
-    sed -n '/^error: /,$p' "$logs/$number" >&2
+  told="$(grep -ls '^error: ' "$logs"/*.err | head -n 1 || true)"  # by whichever died: others follow it at once
+  if [[ -n "$told" ]]; then  # what a user can mend, in the program's own words
+    sed -n '/^error: /,$p' "$told" >&2
     rm -r "$logs"
     exit 2
   fi
   how="ended with exit code $code"
   (( code > 128 )) && how="was killed by signal $((code - 128))"
   echo "error: process $number of $count $how, so the others were ended: start the same command again to go on from" \
-    "the last checkpoint; $logs/$number holds what it said" >&2
+    "the last checkpoint; $logs/$number.err holds what it said" >&2
   exit 1
 done
 rm -r "$logs"

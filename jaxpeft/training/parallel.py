@@ -217,9 +217,10 @@ def placement(parallel: str, batch_sizes: tuple[int, ...], mesh: MeshConfig | No
     """
     if parallel in ("jit", "pmap") and jax.process_count() > 1:
         raise InputError(f"parallel={parallel} is for one process, and there are {jax.process_count()}: use sharded")
-    if parallel == "jit" or (parallel == "auto" and jax.device_count() == 1):
+    mesh = mesh or MeshConfig()
+    if parallel == "jit" or (parallel == "auto" and jax.device_count() == mesh.model == 1):
         return Placement()
-    chosen = Pmap() if parallel == "pmap" else Sharded(mesh or MeshConfig())
+    chosen = Pmap() if parallel == "pmap" else Sharded(mesh)
     uneven = [size for size in batch_sizes if size % chosen.parts]
     if uneven:
         raise InputError(

@@ -2,6 +2,7 @@
 
 import jax
 import pytest
+from flax import nnx
 
 from jaxpeft import peft
 from jaxpeft.config import Config, MeshConfig
@@ -15,12 +16,11 @@ NARROW = ("bottleneck", "shared_bottleneck", "widen")  # MobileBERT's, from wher
 
 def specs(model_type, **settings):
     """Path -> (shape, axes) of every leaf of a model with LoRA, on 2 x 2 devices."""
-    changes = {"vocab_size": 62}
-    model = shell(model_type, **changes)
-    adapted = jax.eval_shape(lambda: peft.flatten(peft.attach(model, Config().peft, jax.random.key(0), ()))[1])
+    model = shell(model_type, vocab_size=62)
+    adapted = nnx.eval_shape(lambda bare: peft.attach(bare, Config().peft, jax.random.key(0), ()), model)
     return {
         path: (leaf.shape, tuple(partition_spec(path, leaf.shape, data=2, model=2, **settings)))
-        for path, leaf in adapted.items()
+        for path, leaf in peft.flatten(adapted)[1].items()
     }
 
 
