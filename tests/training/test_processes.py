@@ -6,9 +6,14 @@ import signal
 import subprocess
 import sys
 import time
+import types
+from pathlib import Path
 
+import numpy as np
 import pytest
 
+from jaxpeft.errors import InputError
+from jaxpeft.training import run
 from jaxpeft.training.checkpoint import load_best
 from jaxpeft.training.processes import in_cluster, shared, shared_tree
 from jaxpeft.training.workdir import Workdir
@@ -45,7 +50,8 @@ def launch(environment, *arguments):
 def ended(process, seconds):
     """Exit code, standard output and standard error."""
     try:
-        return process.wait(timeout=seconds), *process.communicate(timeout=5)
+        told, message = process.communicate(timeout=seconds)
+        return process.returncode, told, message
     finally:
         process.terminate()
 
@@ -63,26 +69,27 @@ def test_two_processes_of_two_devices_train_as_one_device_does(words, data, on_o
     assert_same(run_of(workdir, on_one_device), on_one_device)
 
 
-def kill_one(process, number):
+def kill_one(workdir, number):
     """Kills a process of the run as a crash would."""
-    children = subprocess.run(["ps", "-o", "pid=,args=", "--ppid", str(process.pid)], capture_output=True, text=True)
-    (pid,) = [int(line.split()[0]) for line in children.stdout.splitlines() if f"--process={number}" in line]
-    os.kill(pid, signal.SIGKILL)
+    for folder in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):  # it ended meanwhile
+            arguments = (folder / "cmdline").read_text().split("\0")
+            if {f"--process={number}", f"--workdir={workdir.root}"} <= set(arguments):
+                os.kill(int(folder.name), signal.SIGKILL)
 
 
 def test_when_one_dies_one_message_tells_and_the_run_goes_on_with_one_process(
     words, data, on_one_device, environment, tmp_path
 ):
-    config = experiment(words, data, train__checkpoint_every=3)
-    config.parallel = "auto"
+    config = experiment(words, data, parallel="auto", train__checkpoint_every=3)
     config_file, workdir = tiny.write_config(tmp_path / "config.py", config), Workdir(tmp_path / "run")
     arguments = f"--config={config_file}", f"--workdir={workdir.root}"
     process = launch(environment, 2, *arguments)
     with contextlib.ExitStack() as at_end:
         at_end.callback(process.terminate)
-        while process.poll() is None and not list(workdir.checkpoints.glob("[1-9]*")):
+        while process.poll() is None and not list(workdir.checkpoints.glob("[1-9]")):
             time.sleep(0.002)
-        kill_one(process, 1)
+        kill_one(workdir, 1)
         code, _, message = ended(process, 60)
     assert code == 1
     assert message.count("\n") == 1, message
@@ -134,3 +141,15 @@ def test_alone_there_is_nothing_to_share():
     value = {"step": 3, "best_value": None}
     assert shared(value) is value
     assert shared_tree(value) is value
+
+
+def test_a_process_that_reads_other_files_than_the_first_is_stopped(monkeypatch):
+    tokens = types.SimpleNamespace(ids=np.arange(3), starts=np.arange(2))
+    examples = {"train": types.SimpleNamespace(encoded=tokens)}
+    model = types.SimpleNamespace(base_sha256="a", encoder=types.SimpleNamespace(sha256="b"), classes=tiny.LABELS)
+    monkeypatch.setattr(run.processes, "several", lambda: True)
+    monkeypatch.setattr(run.processes, "shared", lambda value: value)
+    run._check_alike(model, examples)
+    monkeypatch.setattr(run.processes, "shared", lambda value: value | {"model.ref": "c", "data (train)": 0})
+    with pytest.raises(InputError, match=r"another model.ref and data \(train\) than the first"):
+        run._check_alike(model, examples)
