@@ -24,22 +24,23 @@ declare -A number_of=()  # process id -> its number in the run
 # JAX catches milder signals and goes on; a run that is killed loses nothing.
 end_all() {
   (( ${#number_of[@]} == 0 )) || kill -KILL "${!number_of[@]}" 2> /dev/null || true
+  wait 2> /dev/null || true  # here and below, the shell would tell of each that was killed
 }
 trap 'end_all; exit 130' INT TERM
 
 gpus="$(nvidia-smi --list-gpus 2> /dev/null | grep -c . || true)"
 for (( number = 0; number < count; number++ )); do
   (( gpus >= count )) && export CUDA_VISIBLE_DEVICES="$number"
-  output=/dev/stdout  # the first process tells of the run, the others of nothing but errors
-  (( number == 0 )) || output="$logs/$number.out"
+  exec 3>&1  # the first process tells of the run, the others of nothing but errors
+  (( number == 0 )) || exec 3> "$logs/$number.out"
   "$python" -m jaxpeft.main --coordinator="localhost:$port" --processes="$count" --process="$number" "$@" \
-    > "$output" 2> "$logs/$number.err" &
+    >&3 3>&- 2> "$logs/$number.err" &
   number_of[$!]="$number"
 done
 
 while (( ${#number_of[@]} )); do
   code=0
-  wait -n -p ended "${!number_of[@]}" || code=$?
+  { wait -n -p ended "${!number_of[@]}" || code=$?; } 2> /dev/null
   number="${number_of[$ended]}"
   unset "number_of[$ended]"
   (( code == 0 )) && continue
