@@ -2,8 +2,10 @@
 
 import ast
 import difflib
+import errno
 import re
 import sys
+import traceback
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
@@ -14,6 +16,7 @@ from jaxpeft.config import Config, leaves, set_leaf
 from jaxpeft.errors import InputError
 
 NONE = re.compile(r"--?config\.([\w.]+)=None")  # absl's parsers of numbers know no None; validation knows who may be
+DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS)
 PATTERNS = re.compile(r"(--?config\.[\w.]+_pattern)=(.*)", re.DOTALL)
 
 
@@ -50,8 +53,18 @@ def _quoted(argument: str) -> str:
 
 def report_and_exit(error: InputError) -> NoReturn:
     """The message on standard error; exit code 2."""
-    print(f"error: {error}", file=sys.stderr, flush=True)
-    sys.exit(2)
+    sys.exit(report(error))
+
+
+def report(error: BaseException) -> int:
+    """Tells of an error: what a user can mend in one message, anything else with its traceback. Returns exit codes."""
+    if isinstance(error, OSError) and error.errno in DISK_ERRORS:
+        error = InputError(f"{error.filename or 'a file'}: {error.strerror}; what was written before is whole")
+    if isinstance(error, InputError):
+        print(f"error: {error}", file=sys.stderr, flush=True)
+        return 2
+    traceback.print_exception(error)
+    return 1
 
 
 def _check_config_file(argv: Sequence[str]) -> None:

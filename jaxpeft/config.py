@@ -168,6 +168,14 @@ class TrainConfig:
 
 
 @dataclasses.dataclass
+class MeshConfig:
+    """How `parallel = sharded` lays devices out, those of all processes: `model` columns, and as many rows as fit."""
+
+    model: int = 1  # devices that share one copy of the frozen base; the others cut the batch
+    fully_sharded: bool = False  # split the frozen base over all devices: less memory, more traffic
+
+
+@dataclasses.dataclass
 class SeedsConfig:
     """Seeds that differ from `Config.seed`, one a source of randomness."""
 
@@ -183,7 +191,8 @@ class Config:
     name: str = "experiment"
     task: str = "sequence_classification"  # sequence_classification | relation_extraction | token_classification
     seed: int = 12
-    parallel: str = "auto"  # auto | jit | pmap
+    parallel: str = "auto"  # auto | jit | pmap | sharded; auto: jit on one device, sharded on more
+    mesh: MeshConfig = dataclasses.field(default_factory=MeshConfig)
     model: ModelConfig = dataclasses.field(default_factory=ModelConfig)
     peft: PeftConfig = dataclasses.field(default_factory=PeftConfig)
     data: DataConfig = dataclasses.field(default_factory=DataConfig)

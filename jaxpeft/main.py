@@ -1,6 +1,7 @@
 """Runs one experiment: flags -> config -> one of train, evaluate, predict, export, merge, plan.
 
 python -m jaxpeft.main --config=configs/lora_bert.py --config.train.epochs=3
+python -m jaxpeft.main --config=FILE.py --coordinator=HOST:PORT --processes=N --process=I  # BUILD.md: several machines
 python -m jaxpeft.main --mode=evaluate --workdir=DIR
 python -m jaxpeft.main --mode=predict --workdir=DIR --input=notes.jsonl --output=labelled.jsonl
 python -m jaxpeft.main --mode=export --workdir=DIR   # the adapter in Hugging Face PEFT's format
@@ -12,7 +13,6 @@ import time
 
 STARTED = time.time()  # before the slow imports: a cold start is measured from here
 
-import errno  # noqa: E402
 import functools  # noqa: E402
 import sys  # noqa: E402
 from collections.abc import Sequence  # noqa: E402
@@ -21,7 +21,7 @@ from pathlib import Path  # noqa: E402
 from absl import app, flags, logging  # noqa: E402
 from ml_collections import config_flags  # noqa: E402
 
-from jaxpeft.command_line import parse, report_and_exit  # noqa: E402
+from jaxpeft.command_line import DISK_ERRORS, parse, report, report_and_exit  # noqa: E402
 from jaxpeft.errors import InputError  # noqa: E402
 from jaxpeft.runtime import keep_freed_memory  # noqa: E402
 
@@ -37,6 +37,9 @@ OUTPUT = flags.DEFINE_string("output", None, "predict: the .jsonl or .csv file t
 CARD = flags.DEFINE_string("card", None, "plan: the largest batches for this card, such as a100-80g.")
 MEMORY_GIB = flags.DEFINE_float("memory_gib", None, "plan: the largest batches for so much memory of a device.")
 RATE_TFLOPS = flags.DEFINE_float("rate_tflops", None, "plan: what a step reaches on a device; measured if left out.")
+COORDINATOR = flags.DEFINE_string("coordinator", None, "train on several processes: HOST:PORT of process 0.")
+PROCESSES = flags.DEFINE_integer("processes", None, "How many there are; 1: this one alone, whatever started it.")
+PROCESS = flags.DEFINE_integer("process", None, "Which of them this is, from 0.")
 
 
 def main(argv: Sequence[str]) -> None:
@@ -50,9 +53,9 @@ def main(argv: Sequence[str]) -> None:
     except InputError as error:
         report_and_exit(error)
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS):
+        if error.errno not in DISK_ERRORS:
             raise
-        report_and_exit(InputError(f"{error.filename or 'a file'}: {error.strerror}; what was written before is whole"))
+        sys.exit(report(error))
 
 
 def _config():
@@ -66,11 +69,13 @@ def _config():
 
 
 def _train() -> None:
+    from jaxpeft.training.processes import joined
     from jaxpeft.training.run import train
     from jaxpeft.training.workdir import Workdir
 
     config = _config()
-    train(config, Workdir(Path(WORKDIR.value or f"runs/{config.name}")), started=STARTED)
+    with joined(COORDINATOR.value, PROCESSES.value, PROCESS.value, report):
+        train(config, Workdir(Path(WORKDIR.value or f"runs/{config.name}")), started=STARTED)
 
 
 def _plan() -> None:

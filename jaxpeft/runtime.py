@@ -110,5 +110,5 @@ def versions() -> dict[str, str]:
 
 
 def device() -> dict[str, str | int]:
-    """Kind and count of the devices: what equality to the bit is relative to."""
-    return {"kind": jax.local_devices()[0].device_kind, "count": jax.local_device_count()}
+    """Kind and count of the devices of all processes: what equality to the bit is relative to."""
+    return {"kind": jax.local_devices()[0].device_kind, "count": jax.device_count()}

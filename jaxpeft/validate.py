@@ -18,7 +18,7 @@ from jaxpeft.tasks.registry import TASKS
 
 CHOICES: dict[str, tuple[str, ...]] = {
     "task": tuple(TASKS),
-    "parallel": ("auto", "jit", "pmap"),
+    "parallel": ("auto", "jit", "pmap", "sharded"),
     "model.dtype": ("float32", "bfloat16"),
     "model.quantise": ("none", *KINDS),
     "model.lowercase": ("auto", "yes", "no"),
@@ -36,6 +36,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "train.test_on": ("best", "last"),
 }
 POSITIVE = (
+    "mesh.model",
     "model.unroll",
     "peft.lora.rank",
     "peft.lora.alpha",
@@ -131,7 +132,13 @@ def _value_problems(values: dict[str, Any]) -> Iterator[str]:
 
 
 def _combination_problems(config: Config) -> Iterator[str]:
-    peft, data = config.peft, config.data
+    peft, data, mesh = config.peft, config.data, config.mesh
+    if mesh.model > 1 or mesh.fully_sharded:
+        field = "mesh.model" if mesh.model > 1 else "mesh.fully_sharded"
+        if config.parallel in ("jit", "pmap"):
+            yield f"config.{field} is for parallel=sharded, and config.parallel is {config.parallel!r}"
+        if peft.method == "full":
+            yield f"config.{field} splits what is frozen, and config.peft.method 'full' freezes nothing"
     if peft.target_regex is not None:
         if peft.target_modules:
             yield "config.peft.target_modules and config.peft.target_regex are both set: set one"

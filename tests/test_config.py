@@ -219,6 +219,10 @@ def changed(**changes):
         ({"peft__lora__alpha_pattern": ("q=nan",)}, "'q=nan' gives 'nan', expected a number above 0"),
         ({"peft__lora__alpha_pattern": ("q=",)}, "'q=' gives '', expected a number above 0"),
         ({"peft__lora__alpha_pattern": ("(=4",)}, "config.peft.lora.alpha_pattern: '(' is no regular expression"),
+        ({"mesh__model": 0}, "config.mesh.model is 0, expected more than 0"),
+        ({"mesh__model": 2, "parallel": "pmap"}, "mesh.model is for parallel=sharded, and config.parallel is 'pmap'"),
+        ({"mesh__fully_sharded": True, "parallel": "jit"}, "config.mesh.fully_sharded is for parallel=sharded"),
+        ({"mesh__model": 2, "peft__method": "full"}, "splits what is frozen, and config.peft.method 'full' freezes"),
         ({"peft__lora__alpha_pattern": ("q=4", "q=5")}, "config.peft.lora.alpha_pattern has 'q' twice"),
     ],
 )

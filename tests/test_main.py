@@ -172,6 +172,25 @@ def test_a_batch_that_does_not_divide_over_the_devices_is_named_with_both_number
     assert "batch size 6 is not divisible by 4 devices" in message
 
 
+@pytest.mark.parametrize(
+    ("flags", "expected"),
+    [
+        (["--processes=2"], "belong together"),
+        (["--coordinator=localhost:1", "--processes=2"], "belong together"),
+        (["--coordinator=localhost", "--processes=2", "--process=0"], "--coordinator=localhost: expected HOST:PORT"),
+        (["--coordinator=localhost:1", "--processes=2", "--process=2"], "--process=2: expected a number from 0 to 1"),
+        (["--coordinator=localhost:1", "--processes=0", "--process=0"], "--processes=0: expected 1 or more"),
+    ],
+)
+def test_flags_of_several_processes_that_do_not_fit_are_named(refused, config_file, flags, expected):
+    assert expected in refused(f"--config={config_file()}", *flags)
+
+
+def test_devices_that_do_not_divide_into_columns_of_the_mesh_are_named_with_both_numbers(refused, config_file):
+    message = refused(f"--config={config_file(parallel='sharded', mesh__model=3)}")
+    assert "mesh.model is 3, which does not divide 4 devices" in message
+
+
 def test_targets_that_match_nothing_come_with_candidates(refused, config_file):
     message = refused(f"--config={config_file()}", "--config.peft.target_modules=query,kee")
     assert "'kee' matches no linear layer" in message

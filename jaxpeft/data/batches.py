@@ -23,6 +23,10 @@ class BatchPlan:
     examples: np.ndarray
     length: int
 
+    def part(self, rows: np.ndarray) -> "BatchPlan":
+        """What stands in these rows of the batch, ascending; a batch that is short fills up from its first row."""
+        return BatchPlan(self.examples[rows[rows < len(self.examples)]], self.length)
+
 
 @dataclasses.dataclass(frozen=True)
 class Targets:
@@ -98,7 +102,8 @@ def assemble(plan: BatchPlan, encoded: Encoded, targets: Targets | None, batch_s
     starts, ends = encoded.starts[plan.examples], encoded.starts[plan.examples + 1]
     mask = np.zeros(shape, bool)
     mask[:rows] = np.arange(plan.length) < (ends - starts)[:, None]
-    positions = np.concatenate([np.arange(start, end) for start, end in zip(starts, ends, strict=True)])
+    none = np.empty(0, np.int64)  # of a part of a short batch
+    positions = np.concatenate([none, *(np.arange(start, end) for start, end in zip(starts, ends, strict=True))])
 
     def of_tokens(column: np.ndarray, dtype: type) -> np.ndarray:
         spread: np.ndarray = np.zeros(shape, dtype)

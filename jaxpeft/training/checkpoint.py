@@ -25,11 +25,15 @@ Position = dict[str, Any]
 
 
 class Checkpoints:
-    """The latest checkpoints of a run. Saves in the background; a half-written one is never taken for whole."""
+    """The latest checkpoints of a run. Saves in the background; a half-written one is never taken for whole.
+
+    Of several processes all make it, save and close; the first alone reads and writes files.
+    """
 
     def __init__(self, folder: Path):
+        self._folder = folder.absolute()
         self._checkpointer = ocp.training.Checkpointer(
-            folder.absolute(),
+            self._folder,
             preservation_policy=ocp.training.preservation_policies.LatestN(KEPT),
             cleanup_tmp_directories=True,
         )
@@ -48,12 +52,14 @@ class Checkpoints:
         """The newest checkpoint that can be read, as (trainable, optimizer, best, position); None without one.
 
         The given trees say which arrays are expected, and on which devices. An unreadable checkpoint is passed
-        over for the one before, and `report` says so.
+        over for the one before, and `report` says so. For the first process, which tells the others: each reading for
+        itself, they could disagree on which checkpoint is readable.
         """
         for metadata in sorted(self._checkpointer.checkpoints, key=lambda found: found.step, reverse=True):
             expected = {"trainable": trainable, "optimizer": _flat(optimizer), "best": trainable}
             try:
-                items = self._checkpointer.load_checkpointables(metadata.step, _abstract(expected))
+                with _alone():
+                    items = ocp.load_checkpointables(self._folder / str(metadata.step), _abstract(expected))
                 position = self._checkpointer.metadata(metadata.step).custom_metadata
                 if not isinstance(position, dict) or position.get("step") != metadata.step:
                     raise ValueError("its position is lost")
@@ -73,8 +79,8 @@ class Checkpoints:
 
 
 def save_best(folder: Path, trainable: Tree) -> None:
-    """Writes the trainable tree; a folder that is there is replaced."""
-    ocp.save(folder.absolute(), trainable, overwrite=True)
+    """Writes the trainable tree; a folder that is there is replaced. Of several processes all call it."""
+    ocp.save(folder.absolute(), jax.tree.map(np.asarray, trainable), overwrite=True)
 
 
 def load_best(folder: Path, abstract: Tree) -> Tree:
@@ -85,6 +91,13 @@ def load_best(folder: Path, abstract: Tree) -> Tree:
         return ocp.load(folder.absolute(), _abstract(abstract))
     except Exception as error:  # see restore
         raise InputError(f"{folder} is unreadable or of other shapes ({type(error).__name__})") from error
+
+
+def _alone() -> ocp.Context:
+    """Within it orbax waits for no other process."""
+    context = ocp.Context()
+    context.multiprocessing.active_processes = {0}
+    return context
 
 
 def _flat(tree: Any) -> dict[str, Any]:

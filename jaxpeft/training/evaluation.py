@@ -44,8 +44,9 @@ class Evaluator:
             for example, logits in zip(plan.examples, self._placement.gather(output), strict=False):
                 found[example] = logits if encoded.leads is None else logits[np.flatnonzero(encoded.leads_of(example))]
 
+        rows = self._placement.own_rows(self._batch_size)
         for plan in plan_evaluation(encoded.lengths, self._buckets, self._batch_size):
-            batch = assemble(plan, encoded, None, self._batch_size)
+            batch = assemble(plan.part(rows), encoded, None, len(rows))
             inputs: Batch = {name: batch[name] for name in ("ids", "mask", "segments") if name in batch}
             in_flight.append((plan, self._forward(trainable, frozen, self._placement.shard(inputs, axis=0))))
             if len(in_flight) > BATCHES_IN_FLIGHT:

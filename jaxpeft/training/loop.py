@@ -16,6 +16,7 @@ from jaxpeft.errors import InputError
 from jaxpeft.peft import FROZEN, Tree
 from jaxpeft.runtime import PeakMemory
 from jaxpeft.tasks.task import Task
+from jaxpeft.training import processes
 from jaxpeft.training.checkpoint import Checkpoints
 from jaxpeft.training.evaluation import Evaluator
 from jaxpeft.training.optimizer import optimizer, schedule
@@ -27,6 +28,7 @@ from jaxpeft.training.workdir import Workdir
 
 STEPS_IN_FLIGHT = 4  # the host prepares this far ahead before it asks for a loss
 SECONDS_BETWEEN_CHECKPOINTS = 60.0
+STEPS_BETWEEN_CLOCKS = 16  # at which several processes agree on the time: they wait for one another and the devices
 
 
 @dataclasses.dataclass
@@ -118,11 +120,13 @@ class Loop:
 
     def _resume(self) -> None:
         trainable, state = self.system.trainable, self.update.init(self.system.trainable)
-        found = self.checkpoints.restore(trainable, state, self.progress.say)
-        if found is None:
+        first = processes.is_first()
+        found = self.checkpoints.restore(trainable, state, self.progress.say) if first else None
+        position = processes.shared(found and found[3])
+        if position is None:
             self.best, self.position = _on_host(trainable), Position(self.system.base_sha256)
         else:
-            trainable, state, self.best, position = found
+            trainable, state, self.best = processes.shared_tree(found[:3] if found else (trainable, state, trainable))
             self.position = Position(**position)
             if self.position.base_sha256 != self.system.base_sha256:
                 raise InputError(
@@ -131,9 +135,10 @@ class Loop:
                     "give the first base, or start in another --workdir"
                 )
             self.progress.say(f"continues at step {self.position.step} of {self.total}")
-        self.workdir.cut_metrics(self.position.step)
+        if first:
+            self.workdir.cut_metrics(self.position.step)
         self.trainable, self.state = self.placement.replicate(trainable), self.placement.replicate(state)
-        self.frozen = self.placement.replicate(self.system.frozen)
+        self.frozen = self.placement.place_frozen(self.system.frozen)
         self._saved_at = time.monotonic()
 
     # One step
@@ -153,7 +158,7 @@ class Loop:
         self._record(leave=STEPS_IN_FLIGHT)
 
     def _batch(self, number: int) -> tuple[BatchPlan, Batch]:
-        """The arrays of a step, [A, B, ...] for A forward passes."""
+        """The plan of a step, and this process's rows of its arrays: [A, B, ...] for A forward passes."""
         settings = self.config.train
         epoch, index = divmod(number, self.steps_per_epoch)
         size = settings.batch_size * settings.accumulate
@@ -162,10 +167,11 @@ class Loop:
             plans = plan_epoch(self.train.encoded.lengths, self.buckets, size, seed=seed, epoch=epoch)
             self._epoch_plans = epoch, plans
         plan = self._epoch_plans[1][index]
-        batch = assemble(plan, self.train.encoded, self.targets, size)
+        own = self.placement.own_rows(settings.batch_size)
+        rows = (np.arange(0, size, settings.batch_size)[:, None] + own).ravel()
+        batch = assemble(plan.part(rows), self.train.encoded, self.targets, len(rows))
         return plan, {
-            name: leaf.reshape(settings.accumulate, settings.batch_size, *leaf.shape[1:])
-            for name, leaf in batch.items()
+            name: leaf.reshape(settings.accumulate, len(own), *leaf.shape[1:]) for name, leaf in batch.items()
         }
 
     # Records and the clock
@@ -199,7 +205,8 @@ class Loop:
     def _log(self, record: dict[str, Any]) -> None:
         self._stop_clock()
         self.memory.sample()
-        self.workdir.append_metrics(record)
+        if processes.is_first():
+            self.workdir.append_metrics(record)
         speed = self.position.examples / max(self.position.train_seconds, 1e-9)
         left = (self.total - record["step"]) * self.position.train_seconds / max(record["step"], 1)
         self.progress.step(record, self.total, speed, left)
@@ -241,15 +248,21 @@ class Loop:
         settings = self.config.train
         if self.position.step >= self.total:
             return "steps" if self.total == settings.steps else "epochs"
-        if settings.seconds is not None and self.position.train_seconds >= settings.seconds:
+        if settings.seconds is not None and self._agreed(self.position.train_seconds >= settings.seconds):
             return "seconds"
         return "patience" if settings.patience is not None and self.position.stale >= settings.patience else None
+
+    def _agreed(self, clock_says: bool) -> bool:
+        """What the clock says; of several processes all go by the first one's, or they would part."""
+        if not processes.several():
+            return clock_says
+        return self.position.step % STEPS_BETWEEN_CLOCKS == 0 and processes.shared(clock_says)
 
     def _checkpoint_is_due(self) -> bool:
         every = self.config.train.checkpoint_every
         if every is not None:
             return self.position.step % every == 0
-        return time.monotonic() - self._saved_at > SECONDS_BETWEEN_CHECKPOINTS
+        return self._agreed(time.monotonic() - self._saved_at > SECONDS_BETWEEN_CHECKPOINTS)
 
     def _save(self) -> None:
         self._stop_clock()

@@ -1,40 +1,58 @@
-"""Where the step runs: on one device through `jit`, or on all local devices through `pmap`.
+"""Where the step runs: on one device, on all local ones through `pmap`, or on a mesh that spans processes.
 
-Both compile a function ahead of time, once for each shape of batch, and say how long that took.
+All compile a function ahead of time, once for each shape of batch, and say how long that took. The function is the
+same object in each.
 """
 
+import contextlib
+import functools
 import time
 from collections.abc import Callable
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
+from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
+from jaxpeft.config import MeshConfig
 from jaxpeft.errors import InputError
-
-AXIS = "data"
+from jaxpeft.peft import Tree
+from jaxpeft.training.sharding import DATA, MODEL, partition_spec
 
 
 class Placement:
     """One device, through `jit`. Subclasses place the same functions elsewhere."""
 
-    devices = 1
-    axis: str | None = None
+    parts = 1  # that a batch is cut into
+    axis: str | None = None  # over which the step itself has to sum
 
     def __init__(self) -> None:
         self.compile_seconds = 0.0
         self.compilations = 0
 
     def replicate(self, tree: Any) -> Any:
-        """Puts parameters or optimizer state where every device finds them."""
+        """Puts trained parameters or optimizer state on every device."""
         return jax.device_put(tree, jax.local_devices()[0])
+
+    def place_frozen(self, tree: Tree) -> Any:
+        """Puts the frozen base where every device finds it, or its part of it."""
+        return self.replicate(tree)
 
     def unreplicate(self, tree: Any) -> Any:
         """The single copy of a replicated tree."""
         return tree
 
+    def loading(self) -> contextlib.AbstractContextManager[Any]:
+        """Within it a model is read into the memory that it is placed from."""
+        return contextlib.nullcontext()
+
+    def own_rows(self, size: int) -> np.ndarray:
+        """Which rows of a batch of `size` this process reads, ascending."""
+        return np.arange(size)
+
     def shard(self, batch: dict[str, np.ndarray], axis: int) -> dict[str, jax.Array]:
-        """Puts a batch whose examples lie along `axis`."""
+        """Puts this process's rows of a batch, which lie along `axis`."""
         return jax.device_put(batch, jax.local_devices()[0])
 
     def gather(self, outputs: jax.Array) -> np.ndarray:
@@ -55,15 +73,15 @@ class Placement:
 class Pmap(Placement):
     """All local devices, through `pmap`: parameters replicated once, the batch cut along its examples."""
 
-    axis = AXIS
+    axis = DATA
 
     def __init__(self) -> None:
         super().__init__()
-        self.devices = jax.local_device_count()
+        self.parts = jax.local_device_count()
 
     def replicate(self, tree: Any) -> Any:
         """Adds a leading device axis; done once, since pmap would otherwise copy at every call."""
-        places = np.arange(self.devices)  # pmap wants an argument that has the axis
+        places = np.arange(self.parts)  # pmap wants an argument that has the axis
         return jax.pmap(lambda leaves, place: leaves, in_axes=(None, 0))(tree, places)
 
     def unreplicate(self, tree: Any) -> Any:
@@ -74,7 +92,7 @@ class Pmap(Placement):
         """[.., B, ..] -> [devices, .., B / devices, ..]."""
 
         def cut(leaf: np.ndarray) -> np.ndarray:
-            return np.stack(np.split(leaf, self.devices, axis=axis))
+            return np.stack(np.split(leaf, self.parts, axis=axis))
 
         return {name: cut(leaf) for name, leaf in batch.items()}
 
@@ -87,7 +105,91 @@ class Pmap(Placement):
         """The step's number and the like are the same on every device; all else has a device axis."""
         arguments = function.__code__.co_argcount
         in_axes = tuple(None if index > batch_argument else 0 for index in range(arguments))
-        return jax.pmap(function, axis_name=AXIS, in_axes=in_axes, donate_argnums=donate)
+        return jax.pmap(function, axis_name=DATA, in_axes=in_axes, donate_argnums=donate)
+
+
+class Sharded(Placement):
+    """All devices of all processes, through `jit`: batches cut over `data`, and the frozen base over `model`.
+
+    Loss and gradients are sums over the whole batch, so XLA adds up what is on other devices: no code says so.
+    """
+
+    def __init__(self, config: MeshConfig) -> None:
+        """Raises InputError when the devices do not divide into rows of `config.model`."""
+        super().__init__()
+        devices = jax.device_count()
+        if devices % config.model:
+            raise InputError(
+                f"mesh.model is {config.model}, which does not divide {devices} devices: change mesh.model"
+            )
+        self.parts, self._config = devices // config.model, config
+        self._mesh = jax.make_mesh((self.parts, config.model), (DATA, MODEL), axis_types=(AxisType.Auto,) * 2)
+        process = jax.process_index()
+        self._own_parts = [
+            part for part, row in enumerate(self._mesh.devices) if any(one.process_index == process for one in row)
+        ]
+        if jax.process_count() > 1:
+            self._connect()
+
+    def replicate(self, tree: Any) -> Any:
+        """A whole copy on each device."""
+        return jax.tree.map(lambda leaf: self._put(leaf, PartitionSpec()), tree)
+
+    def unreplicate(self, tree: Any) -> Any:
+        """The copy of this process's first device."""
+        return jax.tree.map(lambda leaf: leaf.addressable_data(0), tree)
+
+    def place_frozen(self, tree: Tree) -> Tree:
+        """Each leaf as its role says, see `sharding`; codes and scales of a quantised one alike."""
+        split = functools.partial(
+            partition_spec, data=self.parts, model=self._config.model, fully_sharded=self._config.fully_sharded
+        )
+
+        def placed(path: str, leaf: Any) -> Any:
+            return jax.tree.map(lambda part: self._put(part, split(path, part.shape)), leaf)
+
+        return {path: placed(path, leaf) for path, leaf in tree.items()}
+
+    def loading(self) -> contextlib.AbstractContextManager[Any]:
+        """The host's memory: a base that is to be split need not fit on one device."""
+        try:
+            return jax.default_device(jax.local_devices(backend="cpu")[0])
+        except RuntimeError:  # JAX_PLATFORMS leaves the CPU out
+            return contextlib.nullcontext()
+
+    def own_rows(self, size: int) -> np.ndarray:
+        """Those of the parts that a device of this process has."""
+        return np.arange(size).reshape(self.parts, -1)[self._own_parts].ravel()
+
+    def shard(self, batch: dict[str, np.ndarray], axis: int) -> dict[str, jax.Array]:
+        """One array over all processes, of which each gives its own rows."""
+        sharding = NamedSharding(self._mesh, PartitionSpec(*[None] * axis, DATA))
+
+        def put(leaf: np.ndarray) -> jax.Array:
+            shape = list(leaf.shape)
+            shape[axis] = shape[axis] // len(self._own_parts) * self.parts
+            return jax.make_array_from_process_local_data(sharding, leaf, tuple(shape))
+
+        return {name: put(leaf) for name, leaf in batch.items()}
+
+    def transform(self, function: Callable[..., Any], donate: tuple[int, ...], batch_argument: int) -> Any:
+        """All that comes out is whole on every device: trained leaves, their optimizer's state, losses, logits."""
+        whole = NamedSharding(self._mesh, PartitionSpec())
+        return jax.jit(function, donate_argnums=donate, out_shardings=whole)
+
+    def _connect(self) -> None:
+        """Sums over either axis and both, while all processes are here: on CPUs none waits over 30 s for a first sum.
+
+        Later ones wait as long as it takes; but by then one process may compile or tokenise far longer than another.
+        """
+        zeros = self._put(np.zeros(self._mesh.devices.shape, np.float32), PartitionSpec(DATA, MODEL))
+        whole = NamedSharding(self._mesh, PartitionSpec())
+        for axis in (0, 1, None):
+            jax.block_until_ready(jax.jit(functools.partial(jnp.sum, axis=axis), out_shardings=whole)(zeros))
+
+    def _put(self, leaf: Any, spec: PartitionSpec) -> jax.Array:
+        host = np.asarray(leaf)
+        return jax.make_array_from_callback(host.shape, NamedSharding(self._mesh, spec), lambda index: host[index])
 
 
 class CompiledOnce:
@@ -109,17 +211,21 @@ class CompiledOnce:
         return self._executables[shape](*arguments)
 
 
-def placement(parallel: str, batch_sizes: tuple[int, ...]) -> Placement:
-    """The placement that `config.parallel` names; auto is jit on one device and pmap on several.
+def placement(parallel: str, batch_sizes: tuple[int, ...], mesh: MeshConfig | None = None) -> Placement:
+    """The placement that `config.parallel` names; auto is jit where there is one device, else sharded.
 
-    Raises InputError when a batch size does not divide over the devices.
+    Raises InputError when a batch size does not divide over the devices, or one of several processes would be alone.
     """
-    devices = jax.local_device_count()
-    chosen = Placement() if parallel == "jit" or (parallel == "auto" and devices == 1) else Pmap()
-    uneven = [size for size in batch_sizes if size % chosen.devices]
+    if parallel in ("jit", "pmap") and jax.process_count() > 1:
+        raise InputError(f"parallel={parallel} is for one process, and there are {jax.process_count()}: use sharded")
+    mesh = mesh or MeshConfig()
+    if parallel == "jit" or (parallel == "auto" and jax.device_count() == mesh.model == 1):
+        return Placement()
+    chosen = Pmap() if parallel == "pmap" else Sharded(mesh)
+    uneven = [size for size in batch_sizes if size % chosen.parts]
     if uneven:
         raise InputError(
-            f"batch size {uneven[0]} is not divisible by {chosen.devices} devices: change train.batch_size and "
+            f"batch size {uneven[0]} is not divisible by {chosen.parts} devices: change train.batch_size and "
             "train.eval_batch_size, or set parallel=jit for one device"
         )
     return chosen

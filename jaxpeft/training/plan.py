@@ -69,7 +69,7 @@ def plan(
     if rate_tflops is not None and not 0 < rate_tflops < float("inf"):
         raise InputError(f"--rate_tflops is {rate_tflops}, expected more than 0, in 10^12 operations a second")
     settings = config.train
-    devices = placement(config.parallel, (settings.batch_size, settings.eval_batch_size)).devices
+    devices = placement(config.parallel, (settings.batch_size, settings.eval_batch_size), config.mesh).parts
     notes: list[str] = []
     classes, examples, lengths = _data(config, notes)
     blueprint = draw(config, classes)

@@ -11,14 +11,18 @@ SECONDS_BETWEEN_LINES = 10.0
 class Progress:
     """Shows how far training is."""
 
-    def __init__(self, tensorboard: Path | None = None):
-        self._tensorboard = tensorboard
+    def __init__(self, tensorboard: Path | None = None, *, silent: bool = False):
+        """`silent`: nothing is told, since another process of the run tells it."""
+        self._tensorboard = None if silent else tensorboard
+        self._silent = silent
         self._writer: Any = None
         self._bar: Any = None
         self._last_line = 0.0
 
     def say(self, text: str) -> None:
         """One line, above the bar if there is one."""
+        if self._silent:
+            return
         if self._bar is not None:
             self._bar.write(text, file=sys.stdout)
         else:
@@ -30,7 +34,7 @@ class Progress:
             from tensorboardX import SummaryWriter  # slow to import: here, before the clock of training starts
 
             self._writer = SummaryWriter(str(self._tensorboard), purge_step=step + 1)
-        if sys.stderr.isatty():
+        if sys.stderr.isatty() and not self._silent:
             import tqdm
 
             self._bar = tqdm.tqdm(total=total, initial=step, unit="step", dynamic_ncols=True)

@@ -1,6 +1,8 @@
 """A finished workdir in another process: the same system, the same scores, and predictions for new text."""
 
+import contextlib
 import csv
+import dataclasses
 import io
 import json
 from collections.abc import Sequence
@@ -53,10 +55,15 @@ class Finished:
         self.config.model.ref = base or self.config.model.ref
         if unquantised:
             self.config.model.quantise = "none"
-        self.system = _build(self.config, self.result, on)
+        with self._loading():
+            self.system = _build(self.config, self.result, on)
         self.task = task_of(self.config, self.system.classes)
         self._check_base(allow_other_base)
         self.trainable = load_best(self.workdir.best, self.system.trainable)
+
+    def _loading(self) -> contextlib.AbstractContextManager[Any]:
+        """Where the system is read into."""
+        return contextlib.nullcontext()
 
     def _check_base(self, allow_other_base: bool) -> None:
         for name, ours in (
@@ -90,8 +97,12 @@ class Restored(Finished):
         super().__init__(root, base=base, allow_other_base=allow_other_base, on=on)
         alike = next((other for other in beside if other._program() == self._program()), None)
         self._placement: Placement = alike._placement if alike else _placement(self.config)
-        self._placed, self._frozen = self._placement.replicate((self.trainable, self.system.frozen))
+        self._placed = self._placement.replicate(self.trainable)
+        self._frozen = self._placement.place_frozen(self.system.frozen)
         self._evaluator: Evaluator = alike._evaluator if alike else self._compiled()
+
+    def _loading(self) -> contextlib.AbstractContextManager[Any]:
+        return _placement(self.config).loading()
 
     def _compiled(self) -> Evaluator:
         buckets, size = tuple(self.result["buckets"]), self.config.train.eval_batch_size
@@ -101,8 +112,8 @@ class Restored(Finished):
         """What the compiled forward pass depends on."""
         leaves, structure = jax.tree.flatten((self.system.trainable, self.system.frozen))
         shapes, config = [(leaf.shape, leaf.dtype) for leaf in leaves], self.config
-        settings = self.result["buckets"], config.train.eval_batch_size, config.parallel
-        return self.system.graphdef, structure, shapes, *settings
+        place = dataclasses.astuple(config.mesh), config.parallel, config.train.eval_batch_size
+        return self.system.graphdef, structure, shapes, self.result["buckets"], place
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -168,7 +179,7 @@ class Restored(Finished):
 def _placement(config: Config) -> Placement:
     """As in training, or one device where the batch does not divide over the devices of this machine."""
     try:
-        return placement(config.parallel, (config.train.eval_batch_size,))
+        return placement(config.parallel, (config.train.eval_batch_size,), config.mesh)
     except InputError:
         return placement("jit", ())
 

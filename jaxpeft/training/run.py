@@ -2,9 +2,12 @@
 
 import shutil
 import time
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from jaxpeft import runtime
 from jaxpeft.config import Config
@@ -12,10 +15,11 @@ from jaxpeft.data.batches import bucket_lengths
 from jaxpeft.data.load import load as load_data
 from jaxpeft.data.splits import Splits
 from jaxpeft.data.tokenise import Examples, private_folder
+from jaxpeft.errors import InputError
 from jaxpeft.tasks.clusters import Scores
 from jaxpeft.tasks.registry import TASKS, task_of
 from jaxpeft.tasks.task import Answers, Task
-from jaxpeft.training import plots, start, system
+from jaxpeft.training import plots, processes, start, system
 from jaxpeft.training.checkpoint import save_best
 from jaxpeft.training.evaluation import Evaluator, prepare
 from jaxpeft.training.export import can_export, export
@@ -25,29 +29,38 @@ from jaxpeft.training.progress import Progress
 from jaxpeft.training.report import final_table
 from jaxpeft.training.workdir import Workdir, read_json, write_json, write_lines
 
-TESTED = ("validation", "test")
+SPLITS = ("train", "validation", "test")
+TESTED = SPLITS[1:]
 
 
 def train(config: Config, workdir: Workdir, *, started: float) -> dict[str, Any]:
     """Runs one experiment to its end, or on from where it was; returns (and leaves) the result.
 
+    Of several processes the first alone writes; to the others the result of a run that they end is empty.
+
     `started` is the time at which the process began, the zero of `time_to_first_step_s`. Raises InputError.
     """
     config, adapter = start.settle(config)
-    workdir.claim(config)
-    if workdir.result.exists():
-        print(f"{workdir.root} is finished:\n{final_table(read_json(workdir.result))}")
-        return read_json(workdir.result)
+    first = processes.is_first()
+    if first:
+        workdir.claim(config)
+    if result := processes.shared(read_json(workdir.result) if first and workdir.result.exists() else None):
+        if first:
+            print(f"{workdir.root} is finished:\n{final_table(result)}")
+        return result
     memory = runtime.PeakMemory()
     runtime.set_compilation_cache(workdir.root)
-    splits = load_data(config.data, seed_of(config, "data"), workdir.root, config.model.allow_download)
-    place = placement(config.parallel, (config.train.batch_size, config.train.eval_batch_size))
+    place = placement(config.parallel, (config.train.batch_size, config.train.eval_batch_size), config.mesh)
+    folder = workdir.root if first else None
+    splits = load_data(config.data, seed_of(config, "data"), folder, config.model.allow_download)
     task = task_of(config, TASKS[config.task].classes_of(splits.labels))
-    model, origin = start.build(config, task.classes, adapter)
+    with place.loading():
+        model, origin = start.build(config, task.classes, adapter)
     examples = _prepare(config, splits, model, task, workdir)
     buckets = bucket_lengths(examples["train"].encoded.lengths, config.data.buckets, config.data.max_length)
+    _check_alike(model, examples)
     evaluator = Evaluator(model.graphdef, place, buckets, config.train.eval_batch_size)
-    progress = Progress(workdir.tensorboard)
+    progress = Progress(workdir.tensorboard, silent=not first)
     _announce(config, model, examples, splits, progress)
     progress.say(origin)
     loop = Loop(
@@ -64,7 +77,11 @@ def train(config: Config, workdir: Workdir, *, started: float) -> dict[str, Any]
         memory=memory,
     )
     outcome = loop.run()
-    scores, answers = _test(outcome, task, examples, evaluator, loop, workdir)
+    logits = _test_logits(outcome, examples, evaluator, loop)
+    save_best(workdir.best, outcome.trainable)
+    if not first:
+        return {}
+    scores, answers = _test(logits, task, examples, workdir)
     first_step = None if loop.first_step_at is None else loop.first_step_at - started
     result = {
         **_identity(config, model, examples, buckets),
@@ -86,12 +103,31 @@ def train(config: Config, workdir: Workdir, *, started: float) -> dict[str, Any]
 
 
 def _prepare(config: Config, splits: Splits, model: system.System, task: Task, workdir: Workdir) -> dict[str, Examples]:
+    if not processes.is_first():
+        return {name: prepare(getattr(splits, name), model.encoder, task, cache=None) for name in SPLITS}
     named = config.data.cache_dir  # a folder inside it: the user's own keeps the permissions that it has
     cache = Path(named).expanduser() / "tokens" if named else workdir.cache
     private_folder(cache)
-    return {
-        name: prepare(getattr(splits, name), model.encoder, task, cache) for name in ("train", "validation", "test")
+    return {name: prepare(getattr(splits, name), model.encoder, task, cache) for name in SPLITS}
+
+
+def _check_alike(model: system.System, examples: Mapping[str, Examples]) -> None:
+    """Raises InputError where this process has read another base or other data than the first one has."""
+    if not processes.several():
+        return
+    own: dict[str, Any] = {
+        "model.ref": model.base_sha256,
+        "tokenizer": model.encoder.sha256,
+        "labels": list(model.classes),
     }
+    for name, split in examples.items():
+        own[f"data ({name})"] = zlib.crc32(split.encoded.ids.tobytes() + split.encoded.starts.tobytes())
+    first = processes.shared(own)
+    if different := [name for name in own if own[name] != first[name]]:
+        raise InputError(
+            f"this process finds another {' and '.join(different)} than the first one: every machine needs the same "
+            "files under the paths of the config"
+        )
 
 
 def _announce(
@@ -112,27 +148,28 @@ def _announce(
             progress.say(f"{name}: {unseen} rows have a label that training lacks; each counts as wrong")
 
 
-def _test(
-    outcome: Outcome,
-    task: Task,
-    examples: Mapping[str, Examples],
-    evaluator: Evaluator,
-    loop: Loop,
-    workdir: Workdir,
-) -> tuple[dict[str, Scores], dict[str, Answers]]:
-    """Scores and answers of the tested step on validation and test; writes its parameters and predictions."""
+def _test_logits(
+    outcome: Outcome, examples: Mapping[str, Examples], evaluator: Evaluator, loop: Loop
+) -> dict[str, np.ndarray]:
+    """Logits of the tested step on validation and test."""
     trainable = loop.placement.replicate(outcome.trainable)
+    started, compiled = time.perf_counter(), loop.placement.compile_seconds
+    logits = {name: evaluator.logits(trainable, loop.frozen, examples[name]) for name in TESTED}
+    compiling = loop.placement.compile_seconds - compiled
+    outcome.position.compile_seconds += compiling
+    outcome.position.eval_seconds += time.perf_counter() - started - compiling
+    return logits
+
+
+def _test(
+    logits: Mapping[str, np.ndarray], task: Task, examples: Mapping[str, Examples], workdir: Workdir
+) -> tuple[dict[str, Scores], dict[str, Answers]]:
+    """Scores and answers of the tested step on validation and test; writes the predictions."""
     scores, answers = {}, {}
     for name in TESTED:
-        started, compiled = time.perf_counter(), loop.placement.compile_seconds
-        logits = evaluator.logits(trainable, loop.frozen, examples[name])
-        compiling = loop.placement.compile_seconds - compiled
-        outcome.position.compile_seconds += compiling
-        outcome.position.eval_seconds += time.perf_counter() - started - compiling
-        answers[name] = task.answers(logits, examples[name])
+        answers[name] = task.answers(logits[name], examples[name])
         scores[name] = task.scores(answers[name], examples[name])
         write_lines(workdir.predictions(name), task.prediction_rows(answers[name], examples[name].rows))
-    save_best(workdir.best, outcome.trainable)
     return scores, answers
 
 

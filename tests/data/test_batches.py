@@ -104,6 +104,22 @@ def test_labels_and_weights_of_tokens_stand_where_their_tokens_do():
     assert (batch["label"].dtype, batch["weight"].dtype) == (np.int32, np.float32)
 
 
+@given(
+    st.lists(st.integers(0, 7), min_size=1, max_size=12),
+    st.integers(0, 12),
+    st.lists(st.integers(0, 11), min_size=1, unique=True).map(sorted),
+)
+def test_a_part_of_a_batch_is_what_stands_in_its_rows(lengths, present, rows):
+    starts = np.cumsum([0, *lengths])
+    encoded = Encoded(ids=np.arange(10, 10 + starts[-1], dtype=np.int32), starts=starts, row_of=np.arange(len(lengths)))
+    targets = Targets(np.arange(len(lengths)), np.ones(len(lengths)))
+    plan = BatchPlan(np.arange(len(lengths))[::-1][:present], 8)
+    whole = assemble(plan, encoded, targets, 12)
+    part = assemble(plan.part(np.array(rows)), encoded, targets, len(rows))
+    for name, leaf in whole.items():
+        np.testing.assert_array_equal(part[name], leaf[rows], err_msg=name)
+
+
 def test_a_batch_to_predict_on_has_no_labels_and_an_example_without_tokens_attends_to_something():
     encoded = Encoded(ids=np.array([5, 6]), starts=np.array([0, 0, 2]), row_of=np.arange(2))
     batch = assemble(BatchPlan(np.array([0, 1]), 8), encoded, None, 2)

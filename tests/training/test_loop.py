@@ -32,7 +32,7 @@ def make_loop(config, root):
     task = task_of(config, splits.labels)
     train, validation = (prepare(rows, model.encoder, task, None) for rows in (splits.train, splits.validation))
     buckets = bucket_lengths(train.encoded.lengths, config.data.buckets, config.data.max_length)
-    place = placement(config.parallel, (config.train.batch_size,))
+    place = placement(config.parallel, (config.train.batch_size,), config.mesh)
     root.mkdir(exist_ok=True)
     return Loop(
         config,

@@ -144,6 +144,17 @@ def test_a_broken_run_is_refused_with_a_reason(finished, tmp_path):
         jaxpeft.load(str(copy))
 
 
+def test_a_mesh_predicts_what_one_device_does(finished, restored, tmp_path):
+    shutil.copytree(finished.root, tmp_path / "run")
+    mesh = {"model": 2, "fully_sharded": True}
+    config = json.loads((tmp_path / "run" / "config.json").read_text()) | {"parallel": "sharded", "mesh": mesh}
+    (tmp_path / "run" / "config.json").write_text(json.dumps(config))
+    texts = ["w1 w2", "w3 w30 w50 w51"]
+    answers = zip(jaxpeft.load(str(tmp_path / "run")).predict(texts), restored.predict(texts), strict=True)
+    for ours, theirs in answers:
+        assert ours["probabilities"] == pytest.approx(theirs["probabilities"], abs=1e-5)
+
+
 def test_a_batch_that_does_not_divide_over_the_devices_here_is_scored_on_one(finished, tmp_path, monkeypatch):
     shutil.copytree(finished.root, tmp_path / "run")
     config = json.loads((tmp_path / "run" / "config.json").read_text()) | {"parallel": "pmap"}

@@ -90,7 +90,7 @@ def assert_same(found, expected):
 
 def test_four_devices_equal_one_with_dropout_on(dropping, whole):
     place = Pmap()
-    assert place.devices == 4
+    assert place.parts == 4
     assert_same(train(dropping, place), whole)
 
 
