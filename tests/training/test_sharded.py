@@ -60,3 +60,12 @@ def test_sharded_trains_as_one_device_does(words, data, on_one_device, tmp_path,
 
 def test_pmap_trains_as_one_device_does(words, data, on_one_device, tmp_path):
     assert_same(run(experiment(words, data, parallel="pmap"), tmp_path), on_one_device)
+
+
+def test_a_quantised_base_is_split_as_well(words, data, tmp_path):
+    losses = {}
+    for parallel in ("jit", "sharded"):
+        settings = {"model__quantise": "nf4", "train__steps": 3} | MESHES["2x2, fully sharded"]
+        found = run(experiment(words, data, parallel=parallel, **settings), tmp_path / parallel)
+        losses[parallel] = [record["loss"] for record in found.metrics]
+    np.testing.assert_allclose(losses["sharded"], losses["jit"], rtol=0, atol=TOLERANCE)
