@@ -173,7 +173,7 @@ def test_all_devices_lead_where_one_does(head_only, tmp_path):
     found = {}
     for name in ("jit", "pmap"):
         loop = make_loop(head_only(parallel=name, **rising), tmp_path / name)
-        assert loop.placement.devices == (4 if name == "pmap" else 1)
+        assert loop.placement.parts == (4 if name == "pmap" else 1)
         outcome = loop.run()
         logits = loop.evaluator.logits(loop.trainable, loop.frozen, loop.validation)
         found[name] = [record["loss"] for record in Workdir(tmp_path / name).read_metrics()], logits, outcome.trainable
