@@ -39,7 +39,7 @@ from jaxpeft.training.run import train
 from jaxpeft.training.workdir import Workdir
 
 METHODS = ("lora", "full", "ia3")
-LEARNING_RATES = {"lora": 2e-3, "full": 2e-4, "ia3": 5e-3}
+LEARNING_RATES = {"full": 2e-4, "ia3": 5e-3}
 SIDES = ("jaxpeft", "torch + PEFT")
 MARGIN = -0.015
 
@@ -52,6 +52,8 @@ class OpenSet:
     metric: str
     max_length: int
     negative_label: str = "none"  # where the task is relation_extraction
+    steps: int = 300
+    lora_rate: float = 2e-3
 
 
 _TEXTS, _WORDS, _PAIRS = "sequence_classification", "token_classification", "relation_extraction"
@@ -64,8 +66,9 @@ SETS = {
     "bc5cdr": OpenSet(_WORDS, "f1_strict", 128),
     "maccrobat_ner": OpenSet(_WORDS, "f1_strict", 128),
     "presidio_pii": OpenSet(_WORDS, "f1_strict", 128),
-    "maccrobat_re": OpenSet(_PAIRS, "f1_positive_micro", 128),
-    "ddi2013": OpenSet(_PAIRS, "f1_positive_micro", 128),
+    # Half of the pairs and more are negative: LoRA answers so to all for some hundred steps, and at 2e-3 for good.
+    "maccrobat_re": OpenSet(_PAIRS, "f1_positive_micro", 128, steps=900, lora_rate=1e-3),
+    "ddi2013": OpenSet(_PAIRS, "f1_positive_micro", 128, steps=900, lora_rate=1e-3),
 }
 
 
@@ -79,7 +82,7 @@ def experiment(method: str, seed: int, data: str, steps: int) -> Config:
     config.peft.lora.alpha = 16.0
     config.train.batch_size = 16
     config.train.epochs, config.train.steps, config.train.eval_every = 1000, steps, steps
-    config.train.learning_rate = LEARNING_RATES[method]
+    config.train.learning_rate = chosen.lora_rate if method == "lora" else LEARNING_RATES[method]
     config.train.test_on = "last"
     return config
 
@@ -228,13 +231,14 @@ def main() -> None:
     )
     parser.add_argument("--json", type=Path, required=True, help="folder of the reports")
     parser.add_argument("--methods", nargs="+", choices=METHODS, default=METHODS)
-    parser.add_argument("--steps", type=int, default=300)
+    parser.add_argument("--steps", type=int, help="the set's own if left out")
     parser.add_argument("--seeds", type=int, default=5)
     arguments = parser.parse_args()
     if Path(arguments.data).name not in SETS:
         parser.error(f"--data={arguments.data}: expected a folder named {', '.join(SETS)}")
     seeds = range(1, arguments.seeds + 1)
-    print(benchmark(arguments.data, arguments.json, steps=arguments.steps, seeds=seeds, methods=arguments.methods))
+    steps = arguments.steps or SETS[Path(arguments.data).name].steps
+    print(benchmark(arguments.data, arguments.json, steps=steps, seeds=seeds, methods=arguments.methods))
 
 
 if __name__ == "__main__":
