@@ -1,9 +1,11 @@
 """Memory that `--mode=plan` foretells beside what steps really take on this machine's CPU.
 
 MiniLM, the shape of BERT-base and a scaled-down Llama, LoRA and full: each case is planned, then run in a process of
-its own with the settings of malloc that runs have. The peak is the growth of anonymous resident memory over that after
-imports and compilation, looked at every two milliseconds while leaves are filled and three steps (or forward passes,
-the optimizer's state beside them) run. Weights are constants: their values take no part.
+its own. The peak is the growth of anonymous resident memory over that after imports and compilation, looked at every
+two milliseconds while leaves are filled and three steps (or forward passes, the optimizer's state beside them) run.
+Weights are constants: their values take no part. "kept" is the same with the settings of malloc that runs have
+(`runtime.keep_freed_memory`): faster, as freed memory stays with the process, and for the same reason up to twice as
+large where a step's block does not fit into its old place.
 
     python -m benchmarks.memory --json=benchmarks/results/memory.json
 """
@@ -56,9 +58,10 @@ def blueprint_of(model: str, method: str, dtype: str) -> Blueprint:
     return draw(config, ("no", "yes"), sizes)
 
 
-def run_steps(model: str, method: str, dtype: str, part: str) -> None:
+def run_steps(model: str, method: str, dtype: str, part: str, malloc: str) -> None:
     """In a process of its own: compiles, then fills and runs at the word of the other, which watches meanwhile."""
-    runtime.keep_freed_memory()
+    if malloc == "kept":
+        runtime.keep_freed_memory()
     blueprint = blueprint_of(model, method, dtype)
     program = PARTS[part](blueprint, BATCHES[part])
     kept = () if part == "training" else plan_memory.optimizer_state(blueprint)
@@ -116,16 +119,18 @@ def main() -> None:
         return
     report: dict[str, Any] = {"versions": runtime.versions(), "device": runtime.device(), "dtype": arguments.dtype}
     report |= {"processor": platform.processor() or platform.machine(), "rows": []}
-    print("model        method  part        batch  planned MiB  measured MiB  planned / measured")
+    print("model        method  part        batch  planned MiB  measured MiB  planned / measured  kept MiB")
     for model, method, part in itertools.product(arguments.models.split(","), arguments.methods.split(","), PARTS):
         batch = BATCHES[part]
         memory = plan_memory.training_memory if part == "training" else plan_memory.evaluation_memory
         roles = memory(blueprint_of(model, method, arguments.dtype), batch)
-        planned, peak = sum(roles.values()), measured_peak(model, method, arguments.dtype, part)
+        case = model, method, arguments.dtype, part
+        planned, peak, kept = sum(roles.values()), measured_peak(*case, "plain"), measured_peak(*case, "kept")
         row = {"model": model, "method": method, "part": part, "batch": batch, "roles": roles}
         row |= {"planned_bytes": planned, "measured_bytes": peak, "ratio": planned / peak}
+        row["kept_bytes"] = kept
         report["rows"].append(row)
-        sizes = f"{planned / 2**20:11,.1f}  {peak / 2**20:12,.1f}  {planned / peak:18.3f}"
+        sizes = f"{planned / 2**20:11,.1f}  {peak / 2**20:12,.1f}  {planned / peak:18.3f}  {kept / 2**20:8,.1f}"
         print(f"{model:11}  {method:6}  {part:10}  {batch:5}  {sizes}", flush=True)
         if arguments.json:
             arguments.json.parent.mkdir(parents=True, exist_ok=True)

@@ -10,7 +10,6 @@ from pathlib import Path
 import jax
 
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "tokenizers", "numpy", "scikit-learn", "qwix")
-ROOM_FOR_SMALL_THINGS = 2**26  # bytes
 
 
 def keep_freed_memory() -> None:
@@ -22,25 +21,10 @@ def keep_freed_memory() -> None:
     if platform.libc_ver()[0] != "glibc":
         return
     m_trim_threshold, m_mmap_max, m_arena_max = -1, -4, -8  # from malloc.h
-    libc = ctypes.CDLL(None)
-    libc.mallopt(m_mmap_max, 0)
-    libc.mallopt(m_trim_threshold, 2**31 - 1)
-    libc.mallopt(m_arena_max, 1)
-    _make_room_for_small_things(libc)
-
-
-def _make_room_for_small_things(libc: ctypes.CDLL) -> None:
-    """Leaves a hole in the heap, which is no memory until something lies in it.
-
-    A step's temporaries are one block at the end of the heap. Small things that come to lie behind it keep the end
-    from growing together again when it is freed: aligned, the next step's block does not quite fit into the hole,
-    and the process takes twice the memory. They go into the smallest hole that holds them, so they go into this one.
-    """
-    libc.malloc.restype, libc.malloc.argtypes = ctypes.c_void_p, [ctypes.c_size_t]
-    libc.free.restype, libc.free.argtypes = None, [ctypes.c_void_p]
-    room = libc.malloc(ROOM_FOR_SMALL_THINGS)
-    libc.malloc(2**16)  # stays: the hole would be the heap's end otherwise
-    libc.free(room)
+    mallopt = ctypes.CDLL(None).mallopt
+    mallopt(m_mmap_max, 0)
+    mallopt(m_trim_threshold, 2**31 - 1)
+    mallopt(m_arena_max, 1)
 
 
 def set_compilation_cache(workdir: Path) -> Path:

@@ -73,9 +73,10 @@ def plan(
     notes: list[str] = []
     classes, examples, lengths = _data(config, notes)
     blueprint = draw(config, classes)
-    programs = draw(_sized_alike(config), classes) if limit else blueprint
-    training = functools.cache(functools.partial(plan_memory.training_memory, programs))
-    evaluation = functools.cache(functools.partial(plan_memory.evaluation_memory, programs))
+    programs = draw(sized_alike(config), classes) if limit else blueprint
+    here = limit is None
+    training = functools.cache(functools.partial(plan_memory.training_memory, programs, here=here))
+    evaluation = functools.cache(functools.partial(plan_memory.evaluation_memory, programs, here=here))
     notes += _notes_on_memory(config, limit is not None, devices)
     return Plan(
         config=config,
@@ -111,11 +112,11 @@ def _data(config: Config, notes: list[str]) -> tuple[tuple[str, ...], int, np.nd
     return classes, len(encoded), encoded.lengths
 
 
-def _sized_alike(config: Config) -> Config:
+def sized_alike(config: Config) -> Config:
     """The config, in float16 where it is bfloat16 and compiled on a CPU.
 
-    The two are as large, and a CPU computes in the first; for the second XLA keeps a copy of the base in float32,
-    which no accelerator does.
+    The two are as large, and a CPU computes in the first; for the second the XLA of older jax keeps a copy of the base
+    in float32, which no accelerator does.
     """
     if jax.default_backend() != "cpu" or config.model.dtype != "bfloat16":
         return config
@@ -132,7 +133,7 @@ def _notes_on_memory(config: Config, for_card: bool, devices: int) -> list[str]:
         notes.append(
             "compiled in float16, which is as large as bfloat16 and which a CPU computes in"
             if for_card
-            else "a CPU keeps a bfloat16 base in float32 beside it; with --card or --memory_gib that is left out"
+            else "a CPU may keep a bfloat16 base in float32 beside it; with --card or --memory_gib that is left out"
         )
     if devices > 1:
         notes.append(f"each of {devices} devices holds the whole model and its part of a batch")

@@ -4,6 +4,7 @@ The programs are those that a run compiles, lowered for shapes: nothing is alloc
 """
 
 import dataclasses
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -15,6 +16,7 @@ from jaxpeft.data.batches import MULTIPLE
 from jaxpeft.training.blueprint import Blueprint
 from jaxpeft.training.optimizer import optimizer
 from jaxpeft.training.step import forward_pass, train_step
+from jaxpeft.training.system import is_matrix_of_layers
 
 MOST = 2**16  # texts a batch: larger ones are not looked for
 PROGRAMS = 8  # compiled to find the largest batch
@@ -57,19 +59,19 @@ def evaluation_program(blueprint: Blueprint, batch_size: int) -> Program:
     return Program(forward, (blueprint.trainable, blueprint.frozen, batch), (), batch)
 
 
-def training_memory(blueprint: Blueprint, batch_size: int) -> Roles:
-    """Bytes by role while a step runs.
+def training_memory(blueprint: Blueprint, batch_size: int, *, here: bool = True) -> Roles:
+    """Bytes by role while a step runs, on this machine (`here`) or by the same program on another.
 
     Gradients are as large as what trains, twice where passes accumulate; the rest of what the program allocates for
     itself is activations and temporaries.
     """
     copies = 1 if blueprint.config.train.accumulate == 1 else 2
-    return _by_role(blueprint, training_program(blueprint, batch_size), copies * _bytes(blueprint.trainable))
+    return _by_role(blueprint, training_program(blueprint, batch_size), copies * _bytes(blueprint.trainable), here)
 
 
-def evaluation_memory(blueprint: Blueprint, batch_size: int) -> Roles:
+def evaluation_memory(blueprint: Blueprint, batch_size: int, *, here: bool = True) -> Roles:
     """Bytes by role while training evaluates: the optimizer's state stays where it is."""
-    return _by_role(blueprint, evaluation_program(blueprint, batch_size), 0)
+    return _by_role(blueprint, evaluation_program(blueprint, batch_size), 0, here)
 
 
 def resident(blueprint: Blueprint) -> Roles:
@@ -81,14 +83,25 @@ def resident(blueprint: Blueprint) -> Roles:
     }
 
 
-def _by_role(blueprint: Blueprint, program: Program, gradients: int) -> Roles:
+def _by_role(blueprint: Blueprint, program: Program, gradients: int, here: bool) -> Roles:
     found = program.compiled().memory_analysis()
     gradients = min(gradients, found.temp_size_in_bytes)
+    copies = _operand_copies(blueprint, program) if here and jax.default_backend() == "cpu" else 0
     return resident(blueprint) | {
         "gradients": gradients,
-        "activations, temporaries": found.temp_size_in_bytes - gradients,
+        "activations, temporaries": found.temp_size_in_bytes - gradients + copies,
         "batch and results": _bytes(program.batch) + found.output_size_in_bytes - found.alias_size_in_bytes,
     }
+
+
+def _operand_copies(blueprint: Blueprint, program: Program) -> int:
+    """What a CPU's largest product takes for its left side in blocks, which the program's own count leaves out.
+
+    Products run on Eigen's threads, which copy that side before they read it, for three stages at once.
+    """
+    leaves = blueprint.frozen | blueprint.trainable
+    widest = max(leaf.shape[-2] for path, leaf in leaves.items() if is_matrix_of_layers(path))
+    return 3 * 4 * math.prod(program.batch["ids"].shape[-2:]) * widest
 
 
 def largest_batch(bytes_of: Callable[[int], int], limit: int, first: int) -> int:

@@ -1,5 +1,6 @@
 """The plan mode: what it says before a run, and that it leaves nothing behind."""
 
+import functools
 import types
 
 import jax
@@ -8,6 +9,7 @@ import pytest
 
 from jaxpeft import peft
 from jaxpeft.models.flops import step_flops
+from jaxpeft.training import plan as plans
 from jaxpeft.training import plan_work
 from jaxpeft.training.blueprint import draw
 from jaxpeft.training.plan import EXAMPLES, plan
@@ -106,13 +108,14 @@ def test_the_measured_rate_and_the_share_of_it_are_said(base, data, monkeypatch)
 
 
 def test_a_card_is_not_charged_for_a_cpus_copy_in_float32(base, data):
-    config = tiny.experiment(base, data, model__dtype="bfloat16")
-    here, there = plan(config, rate_tflops=1.0), plan(config, rate_tflops=1.0, memory_gib=0.01)
-    layers = sum(leaf.size for path, leaf in draw(config, tiny.LABELS).frozen.items() if "kernel" in path)
+    drawn = (
+        draw(plans.sized_alike(tiny.experiment(base, data, model__dtype=dtype)), tiny.LABELS)
+        for dtype in ("bfloat16", "float32")
+    )
+    found, wide = (training_memory(one, 8, here=False) for one in drawn)
     key = "activations, temporaries"
-    assert here.training[key] - there.training[key] > 3 * layers
-    assert here.training["frozen base"] == there.training["frozen base"]
-    assert there.config.model.dtype == "bfloat16"
+    assert found[key] < wide[key]  # by the CPU's own program it is more, before jax 0.12
+    assert found["frozen base"] == wide["frozen base"] // 2
 
 
 def test_the_largest_batches_are_over_all_devices(base, data):
@@ -120,13 +123,16 @@ def test_the_largest_batches_are_over_all_devices(base, data):
     found = plan(config, rate_tflops=1.0, memory_gib=0.002)
     drawn = draw(config, tiny.LABELS)
     assert (found.devices, found.rate) == (4, 4e12)
-    memory = {"train.batch_size": training_memory, "train.eval_batch_size": evaluation_memory}
+    memory = {
+        "train.batch_size": functools.partial(training_memory, here=False),
+        "train.eval_batch_size": functools.partial(evaluation_memory, here=False),
+    }
     for name, batch in found.fit.batches.items():
         assert batch % 4 == 0
         fits = batch // 4  # on one device
         used, over = (sum(memory[name](drawn, size).values()) for size in (fits, fits * 11 // 10 + 1))
         assert used <= found.fit.limit < over
-    assert found.training == training_memory(drawn, 2)  # of a batch of 8
+    assert found.training == training_memory(drawn, 2, here=False)  # of a batch of 8
 
 
 def test_a_model_of_130_gigabytes_is_planned_without_taking_them(base, data):

@@ -53,8 +53,10 @@ def test_the_programs_are_those_of_a_run(base, data, tmp_path):
     assert planned.argument_size_in_bytes == ran.argument_size_in_bytes
     assert planned.alias_size_in_bytes == ran.alias_size_in_bytes > 0
     whole = planned.argument_size_in_bytes + planned.output_size_in_bytes - planned.alias_size_in_bytes
-    roles = training_memory(drawn, config.train.batch_size)
+    roles = training_memory(drawn, config.train.batch_size, here=False)
     assert sum(roles.values()) == pytest.approx(whole + planned.temp_size_in_bytes, abs=64)  # each byte has one role
+    copies = sum(training_memory(drawn, config.train.batch_size).values()) - sum(roles.values())
+    assert copies == 3 * 4 * config.train.batch_size * config.data.max_length * 40  # of the widest matrix's inputs
     planned = plan_memory.evaluation_program(drawn, config.train.eval_batch_size).compiled().memory_analysis()
     (ran,) = (found.memory_analysis() for found in loop.evaluator._forward._executables.values())
     assert planned.temp_size_in_bytes == ran.temp_size_in_bytes
