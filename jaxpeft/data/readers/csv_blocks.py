@@ -175,13 +175,14 @@ class _Scan:
         """The chosen records of a block that begins on `line`; returns the line that the next one begins on."""
         counted = 0  # line ends before it are in `line`
         header, self.passed = not self.passed, self.passed + len(block.cut)
-        for row, kind in enumerate(block.column(self.column)):
-            if self.wanted(kind) and not (header and row == 0):
-                cut = block.cut[row].tolist()
-                start = cut[0] + 1
-                line += block.lines(counted, start)
-                counted = start
-                yield line, [_value(block.text[cut[field] + 1 : cut[field + 1]]) for field in self.fields]
+        kinds = block.column(self.column)
+        wanted = {kind for kind in set(kinds) if self.wanted(kind)}
+        for row in [row for row, kind in enumerate(kinds) if kind in wanted and not (header and row == 0)]:
+            cut = block.cut[row].tolist()
+            start = cut[0] + 1
+            line += block.lines(counted, start)
+            counted = start
+            yield line, [_value(block.text[cut[field] + 1 : cut[field + 1]]) for field in self.fields]
         return line + block.lines(counted, block.stop)
 
 
@@ -208,12 +209,10 @@ def _check(utf8: codecs.IncrementalDecoder, data: np.ndarray) -> None:
 
 
 def _value(field: memoryview) -> str:
-    text = str(field, "utf-8")  # a note is long: no bytes of it are made on the way
-    if text.startswith('"'):
-        text = text[1:-1]
-        if '"' in text:  # which is found faster than a pair
-            text = text.replace('""', '"')
-    return text
+    if not field or field[0] != _QUOTE:
+        return str(field, "utf-8")
+    text = str(field[1:-1], "utf-8")  # a note is long: it is copied once
+    return text.replace('""', '"') if '"' in text else text  # a quote is found faster than a pair
 
 
 def _bar(path: Path) -> tqdm.tqdm:

