@@ -30,11 +30,11 @@ def outcome(records) -> Found:
     return found, None
 
 
-def by_the_csv_module(path: Path, column: int, wanted) -> Found:
+def by_the_csv_module(path: Path, column: int, wanted, fields) -> Found:
     def records():
         rows = csv_records(path)
         next(rows)
-        yield from ((line, row) for line, row in rows if wanted(row[column]))
+        yield from ((line, [row[field] for field in fields]) for line, row in rows if wanted(row[column]))
 
     return outcome(records())
 
@@ -67,18 +67,20 @@ def tidy(draw) -> str:
     st.sampled_from([4, 7, 16, 1 << 16]),
     st.integers(0, 2),
     st.sampled_from(["", "a", "zz"]),
+    st.sampled_from([(0,), (1, 0), (2, 2, 1), ()]),
     st.booleans(),
 )
-@example(("a\n", '\x85\r"x""y"'), 1 << 16, 0, "", False)  # nothing plain, not even the header's block
-@example(("a,b,c\n", '"1","x\n""y""\r\nz","2"\r\n\r\n3,4,5'), 7, 0, "", False)
-def test_records_are_those_of_the_csv_module(tmp_path, content, block, column, part, damaged):
+@example(("a\n", '\x85\r"x""y"'), 1 << 16, 0, "", (0,), False)  # nothing plain, not even the header's block
+@example(("a,b,c\n", '"1","x\n""y""\r\nz","2"\r\n\r\n3,4,5'), 7, 0, "", (2, 1), False)
+def test_records_are_those_of_the_csv_module(tmp_path, content, block, column, part, fields, damaged):
     text = "".join(content).encode()
     path = put(tmp_path / "x.csv", text.replace("é".encode(), b"\xe9") if damaged else text)
-    column %= len(content[0].replace(";", ",").replace("\t", ",").split(","))
+    width = len(content[0].replace(";", ",").replace("\t", ",").split(","))
+    column, fields = column % width, [field % width for field in fields]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(csv_blocks, "BLOCK", block)
-        found = outcome(matching_records(path, column, lambda field: part in field))
-    assert found == by_the_csv_module(path, column, lambda field: part in field)
+        found = outcome(matching_records(path, column, lambda field: part in field, fields))
+    assert found == by_the_csv_module(path, column, lambda field: part in field, fields)
 
 
 @pytest.mark.parametrize("name", ["x.csv", "x.csv.gz"])
@@ -86,10 +88,10 @@ def test_plain_files_never_need_the_csv_module(tmp_path, monkeypatch, name):
     notes = [f'No. {i}, "said" the\r\nnurse\n\n[**2151-8-4**] {SECRET} é\n' * (i % 7) for i in range(300)]
     rows = [f"{i},{quoted('ab'[i % 2])},,{quoted(note)}\n" for i, note in enumerate(notes)]
     path = put(tmp_path / name, ("row,kind,none,text\n" + "".join(rows)).encode())
-    expected = by_the_csv_module(path, 1, "b".__eq__)
+    expected = by_the_csv_module(path, 1, "b".__eq__, range(4))
     monkeypatch.setattr(csv_blocks, "BLOCK", 1000)
     monkeypatch.setattr(csv_blocks, "csv_records", None)
-    found = list(matching_records(path, 1, "b".__eq__))
+    found = list(matching_records(path, 1, "b".__eq__, range(4)))
     assert (found, None) == expected
     assert [row[3] for _, row in found] == notes[1::2]
 
@@ -108,7 +110,7 @@ def test_broken_records_are_named_by_line_though_nobody_wants_them(tmp_path, mon
     path = put(tmp_path / "x.csv", ("a,b,c,d\n" + before + record + '4,"y","z",\n').encode("cp1252"))
     monkeypatch.setattr(csv_blocks, "BLOCK", 64)
     with pytest.raises(InputError) as caught:
-        list(matching_records(path, 1, "y".__eq__))
+        list(matching_records(path, 1, "y".__eq__, [0]))
     assert f"x.csv:102: {expected}" in str(caught.value)
     assert "Wickersham" not in str(caught.value)
 
@@ -117,7 +119,7 @@ def test_a_damaged_gzip_is_said_to_be_one(tmp_path):
     path = tmp_path / "x.csv.gz"
     path.write_bytes(gzip.compress(b"a,b\n" + b"1,2\n" * 9999)[:-9])
     with pytest.raises(InputError, match="not a whole gzip file"):
-        list(matching_records(path, 0, "1".__eq__))
+        list(matching_records(path, 0, "1".__eq__, [0]))
 
 
 def test_a_quote_that_never_closes_does_not_fill_the_memory(tmp_path, monkeypatch):
@@ -127,7 +129,7 @@ def test_a_quote_that_never_closes_does_not_fill_the_memory(tmp_path, monkeypatc
     sizes, block = [], csv_blocks._Scan._block
     monkeypatch.setattr(csv_blocks._Scan, "_block", lambda self, size: sizes.append(size) or block(self, size))
     with pytest.raises(InputError, match=r"x\.csv:2: the CSV record"):
-        list(matching_records(path, 0, "1".__eq__))
+        list(matching_records(path, 0, "1".__eq__, [0]))
     assert max(sizes) < 3000
 
 
@@ -136,10 +138,10 @@ def test_a_long_reading_shows_how_far_it_is(tmp_path, monkeypatch, capsys, termi
     path = put(tmp_path / "x.csv", b"a,b\n" + f'"{SECRET}",2\n'.encode() * 100)
     monkeypatch.setattr(csv_blocks, "BLOCK", 64)
     monkeypatch.setattr(sys.stderr, "isatty", lambda: terminal, raising=False)
-    list(matching_records(path, 1, "2".__eq__))
+    list(matching_records(path, 1, "2".__eq__, [0]))
     assert capsys.readouterr() == ("", "")
     monkeypatch.setattr(csv_blocks, "_SECONDS", {terminal: (0.0, 0.0)})
-    list(matching_records(path, 1, "2".__eq__))
+    list(matching_records(path, 1, "2".__eq__, [0]))
     shown = capsys.readouterr()
     assert shown.out == ""
     assert "x.csv: 100%" in shown.err

@@ -12,7 +12,7 @@ import dataclasses
 import functools
 import itertools
 import sys
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +23,7 @@ from jaxpeft.data.readers.text_files import csv_header, csv_records, reading_byt
 BLOCK = 1 << 20  # bytes that are read at once
 _LONGEST_RECORD = 1 << 26  # bytes: where one is longer, a quote was not closed
 _SECONDS = {True: (1.0, 0.1), False: (30.0, 30.0)}  # before a bar and between its states: on a terminal, in a log
+_WORD = 8  # bytes that NumPy compares at once
 _QUOTE, _LINE_FEED, _RETURN = b'"\n\r'
 
 
@@ -30,15 +31,17 @@ class _NotPlain(Exception):  # noqa: N818 - no error: the csv module takes over
     pass
 
 
-def matching_records(path: Path, column: int, wanted: Callable[[str], bool]) -> Iterator[tuple[int, list[str]]]:
-    """The records of `csv_records(path)`, without the header, whose field number `column` is `wanted`.
+def matching_records(
+    path: Path, column: int, wanted: Callable[[str], bool], fields: Sequence[int]
+) -> Iterator[tuple[int, list[str]]]:
+    """Chosen `fields` of the records of `csv_records(path)`, without the header, whose number `column` is `wanted`.
 
     A reading that takes long shows how far it is, on standard error.
 
     Raises:
         InputError: as `csv_records` does, whether the broken record is wanted or not.
     """
-    scan = _Scan(path, column, wanted)
+    scan = _Scan(path, column, wanted, fields)
     try:
         yield from scan.records()
     except _NotPlain:
@@ -47,18 +50,26 @@ def matching_records(path: Path, column: int, wanted: Callable[[str], bool]) -> 
         return
     for line, record in itertools.islice(csv_records(path), max(1, scan.passed), None):
         if wanted(record[column]):
-            yield line, record
+            yield line, [record[field] for field in fields]
 
 
 @dataclasses.dataclass(frozen=True)
 class _Block:
     """Whole records: record `r` is `text[cut[r, 0] + 1 : cut[r, width]]`, and between these are its delimiters."""
 
+    data: np.ndarray  # uint8, the bytes of `text`
     text: memoryview
     cut: np.ndarray  # int64 [records, width + 1]
     stop: int  # where the records end and the rest begins
     line_feeds: np.ndarray  # bool, a byte of text
     returns: bool  # whether there are any
+
+    def column(self, number: int) -> list[bytes]:
+        """One field of every record, as the file has it."""
+        start = self.cut[:, number] + 1
+        size = self.cut[:, number + 1] - start
+        text = self.data[_places(start, size)].tobytes()
+        return [text[begin:end] for begin, end in itertools.pairwise([0, *np.cumsum(size).tolist()])]
 
     def lines(self, start: int, end: int) -> int:
         """Line ends between two places."""
@@ -72,15 +83,17 @@ class _Block:
 class _Scan:
     """One pass over a file; `passed` records were in plain blocks: the header, wanted ones and others."""
 
-    def __init__(self, path: Path, column: int, wanted: Callable[[str], bool]):
+    def __init__(self, path: Path, column: int, wanted: Callable[[str], bool], fields: Sequence[int]):
         delimiter, header = csv_header(path)
-        self.path, self.column, self.width, self.delimiter = path, column, len(header), ord(delimiter)
-        self.wanted = functools.lru_cache(lambda field: wanted(_value(field)))
+        self.path, self.width, self.delimiter = path, len(header), ord(delimiter)
+        self.column, self.fields = column, fields
+        self.wanted = functools.lru_cache(lambda field: wanted(_value(memoryview(field))))
         self.passed = 0
         self.make_buffers(2 * BLOCK)
 
     def make_buffers(self, size: int) -> None:
-        """One buffer for all blocks, and masks of it: new memory is slow to come by."""
+        """One buffer for all blocks, and masks of it: new memory is slow to come by. Whole words, see `_quotes`."""
+        size += -size % _WORD
         self.bytes = bytearray(size)
         self.data = np.frombuffer(self.bytes, np.uint8)
         self.quotes, self.line_feeds = np.zeros(size, bool), np.zeros(size, bool)
@@ -124,7 +137,7 @@ class _Scan:
     def _block(self, size: int) -> _Block:
         """The whole records that the first `size` bytes begin with. Raises _NotPlain."""
         data = self.data[:size]
-        quote = np.flatnonzero(np.equal(data, _QUOTE, out=self.quotes[:size]))
+        quote = self._quotes(size)
         line_feeds = np.equal(data, _LINE_FEED, out=self.line_feeds[:size])
         outside = _outside(quote, size)
         found = data[outside]
@@ -139,7 +152,16 @@ class _Scan:
             raise _NotPlain
         inner = cut.reshape(len(start), self.width - 1)
         cuts = np.concatenate([start[:, None] - 1, inner, end[:, None]], axis=1)
-        return _Block(memoryview(self.bytes), cuts, stop, line_feeds, self.bytes.find(b"\r", 0, size) >= 0)
+        return _Block(self.data, memoryview(self.bytes), cuts, stop, line_feeds, self.bytes.find(b"\r", 0, size) >= 0)
+
+    def _quotes(self, size: int) -> np.ndarray:
+        """The places of the quotes in the first `size` bytes; first the words of memory that have some: few do."""
+        whole = size + -size % _WORD
+        np.equal(self.data[:size], _QUOTE, out=self.quotes[:size])
+        self.quotes[size:whole] = False
+        word = np.flatnonzero(self.quotes[:whole].view(np.uint64) != 0)
+        byte = np.flatnonzero(self.quotes[:whole].reshape(-1, _WORD)[word])
+        return word[byte // _WORD] * _WORD + (byte & _WORD - 1)
 
     def _refuse_stray(self, data: np.ndarray, quote: np.ndarray, returns: np.ndarray) -> None:
         """Quotes stand at an end of a field or in pairs, returns before a line feed. Raises _NotPlain."""
@@ -151,16 +173,16 @@ class _Scan:
 
     def _chosen(self, block: _Block, line: int) -> Generator[tuple[int, list[str]], None, int]:
         """The chosen records of a block that begins on `line`; returns the line that the next one begins on."""
-        text, counted = block.text, 0  # line ends before `counted` are in `line`
+        counted = 0  # line ends before it are in `line`
         header, self.passed = not self.passed, self.passed + len(block.cut)
-        before, after = block.cut[:, self.column] + 1, block.cut[:, self.column + 1]
-        for row, (begin, end) in enumerate(zip(before.tolist(), after.tolist(), strict=True)):
-            if self.wanted(bytes(text[begin:end])) and not (header and row == 0):
-                cut = block.cut[row].tolist()
-                start = cut[0] + 1
-                line += block.lines(counted, start)
-                counted = start
-                yield line, [_value(bytes(text[one + 1 : other])) for one, other in itertools.pairwise(cut)]
+        kinds = block.column(self.column)
+        wanted = {kind for kind in set(kinds) if self.wanted(kind)}
+        for row in [row for row, kind in enumerate(kinds) if kind in wanted and not (header and row == 0)]:
+            cut = block.cut[row].tolist()
+            start = cut[0] + 1
+            line += block.lines(counted, start)
+            counted = start
+            yield line, [_value(block.text[cut[field] + 1 : cut[field + 1]]) for field in self.fields]
         return line + block.lines(counted, block.stop)
 
 
@@ -168,7 +190,11 @@ def _outside(quote: np.ndarray, length: int) -> np.ndarray:
     """The places outside quotes of a text that begins outside; a quote without partner lasts to its end."""
     start = np.concatenate([[0], quote[1::2] + 1])
     end = np.concatenate([quote[::2], [length]])[: len(start)]
-    size = end - start
+    return _places(start, end - start)
+
+
+def _places(start: np.ndarray, size: np.ndarray) -> np.ndarray:
+    """All places of some ranges, one range after the other."""
     return np.repeat(start - np.cumsum(size) + size, size) + np.arange(size.sum())
 
 
@@ -182,12 +208,11 @@ def _check(utf8: codecs.IncrementalDecoder, data: np.ndarray) -> None:
         raise _NotPlain from None
 
 
-def _value(field: bytes) -> str:
-    if field.startswith(b'"'):
-        field = field[1:-1]
-        if b'"' in field:  # which is found faster than a pair
-            field = field.replace(b'""', b'"')
-    return field.decode()
+def _value(field: memoryview) -> str:
+    if not field or field[0] != _QUOTE:
+        return str(field, "utf-8")
+    text = str(field[1:-1], "utf-8")  # a note is long: it is copied once
+    return text.replace('""', '"') if '"' in text else text  # a quote is found faster than a pair
 
 
 def _bar(path: Path) -> tqdm.tqdm:

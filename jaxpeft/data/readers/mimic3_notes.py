@@ -1,11 +1,10 @@
 """Discharge summaries out of NOTEEVENTS, the table of 4 GB: one pass, and only the wanted notes in memory."""
 
-import dataclasses
-import hashlib
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 from jaxpeft.data.readers.mimic3_tables import FLAGS, identifier, records
 from jaxpeft.errors import InputError
@@ -14,12 +13,11 @@ _DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
 _COLUMNS = ("SUBJECT_ID", "HADM_ID", "CHARTDATE", "CHARTTIME", "DESCRIPTION", "ISERROR", "TEXT")
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class _Note:
+class _Note(NamedTuple):
     admission: str
     addendum: bool
     order: tuple[str, str, int]  # CHARTDATE, CHARTTIME, place in the file
-    digest: bytes
+    digest: tuple[int, int]
     text: str
 
 
@@ -35,7 +33,7 @@ def discharge_notes(
     Raises:
         InputError: malformed records, by line, or not one discharge summary.
     """
-    last: dict[bytes, tuple[str, str, int]] = {}
+    last: dict[tuple[int, int], tuple[str, str, int]] = {}
     notes = []
     for note in _summaries(path, patients, report):
         last[note.digest] = max(note.order, last.get(note.digest, note.order))
@@ -62,7 +60,7 @@ def _summaries(path: Path, patients: Mapping[str, str], report: Counter[str]) ->
             report["notes_in_error"] += 1
         elif not admission.strip():
             report["notes_without_admission"] += 1
-        elif not text.strip():
+        elif not text or text.isspace():
             report["notes_without_text"] += 1
         else:
             admission = identifier(admission, "HADM_ID", path, line)
@@ -70,7 +68,7 @@ def _summaries(path: Path, patients: Mapping[str, str], report: Counter[str]) ->
             if patients.get(admission, patient) != patient:
                 report["notes_of_another_patient"] += 1
                 continue
-            digest = hashlib.blake2b(text.encode(), digest_size=16).digest()
+            digest = hash(text), len(text)  # 64 bits for some ten thousand notes, a fifth of the time of hashlib's
             addendum = kind.strip().lower() == "addendum"
             order = (date[:10], time.strip(), line)
             yield _Note(admission, addendum, order, digest, text if admission in patients else "")

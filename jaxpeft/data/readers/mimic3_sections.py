@@ -51,16 +51,22 @@ def _section(text: bytes, lower: bytes, header: bytes) -> str:
 
 def without_death(sections: dict[str, str]) -> dict[str, str] | None:
     """The sections without mentions of the patient's death; None where they tell of it."""
+    if not _may_tell("\n".join(sections.values())):
+        return sections
     kept = dict(sections)
     for name, content in sections.items():
-        lower = content.lower()
-        if not any(word in lower for word in _DEATH_WORDS):
+        if not _may_tell(content):
             continue
         if name in _TERSE:
             content = kept[name] = " ".join(_DEATH.sub("", content).split())
         if _DEATH.search(content) or _DEATH_TOLD.search(content):
             return None
     return {name: content for name, content in kept.items() if content}
+
+
+def _may_tell(text: str) -> bool:
+    lower = text.lower()
+    return any(word in lower for word in _DEATH_WORDS)
 
 
 def admission_text(sections: dict[str, str]) -> str:

@@ -1,12 +1,12 @@
 """The raw tables of MIMIC-III: finding them, reading chosen columns, admissions and primary codes."""
 
-import dataclasses
 import datetime
 import itertools
 import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from jaxpeft.data.naming import listed
 from jaxpeft.data.readers.csv_blocks import matching_records
@@ -65,9 +65,11 @@ def records(
     if missing := [column for column in needed if column not in names]:
         raise InputError(f"{path}:1: no column {', '.join(missing)}; columns: {listed(header)}")
     places = [names.index(column) for column in columns]
-    whole = itertools.islice(csv_records(path), 1, None)
-    for line, record in matching_records(path, names.index(only[0]), only[1]) if only else whole:
-        yield line, [record[place] for place in places]
+    if only:
+        yield from matching_records(path, names.index(only[0]), only[1], places)
+    else:
+        for line, record in itertools.islice(csv_records(path), 1, None):
+            yield line, [record[place] for place in places]
 
 
 def identifier(value: str, column: str, path: Path, line: int) -> str:
@@ -99,8 +101,7 @@ def primary_codes(path: Path, report: Counter[str]) -> dict[str, tuple[str, str]
     return found
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class Admission:
+class Admission(NamedTuple):
     """A row of ADMISSIONS: `stay` is the time from ADMITTIME to DISCHTIME."""
 
     patient: str

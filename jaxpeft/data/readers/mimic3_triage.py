@@ -23,8 +23,9 @@ _CLASS_OF = {code: name for name, codes in TRIAGE_CODES.items() for code in code
 _PAPER_LOST = "0389"  # its list of codes has 389, which no admission has: septicaemia is in no class
 
 _MARKS = re.compile(r"\[\*\*.*?\*\*\]|\[[^\[\]\n]*\]", re.DOTALL)  # [**2151-7-16**], which may wrap, and [sic]
-_LIST_NUMBER = re.compile(r"^[ \t]*\d{1,3}[.)](?=\s)", re.MULTILINE)  # "1. " and "2) ", but not "1.5 mg"
-_WITH = re.compile(r"[wW]/(?<=\b..)([oO]\b)?")  # looks back, since a search for \b is slow
+# Patterns begin with the character that is rarest in notes: a search for one is many times faster than for a choice.
+_LIST_NUMBER = re.compile(r"\n[ \t]*\d{1,3}[.)](?=\s)")  # "1. " and "2) ", but not "1.5 mg"
+_WITH = [re.compile(letter + r"/(?<=\b..)([oO]\b)?") for letter in "wW"]
 
 
 def rows(tables: Mapping[str, Path], protocol: str, report: Counter[str]) -> Rows:
@@ -55,8 +56,9 @@ def rows(tables: Mapping[str, Path], protocol: str, report: Counter[str]) -> Row
 
 def clean(note: str) -> str:
     """A note as one line: without `[...]` marks, list numbers, underscores and `#`, and `w/` as "with"."""
-    note = _LIST_NUMBER.sub("", _MARKS.sub("", note))
-    note = _WITH.sub(lambda found: "without" if found[1] else "with ", note)
+    note = _LIST_NUMBER.sub("\n", "\n" + _MARKS.sub("", note))
+    for pattern in _WITH:
+        note = pattern.sub(lambda found: "without" if found[1] else "with ", note)
     return " ".join(note.replace("_", " ").replace("#", " ").split())
 
 
