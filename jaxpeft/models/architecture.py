@@ -12,6 +12,7 @@ from flax import nnx
 from jaxpeft.errors import InputError
 from jaxpeft.models import tensors
 from jaxpeft.models.dropout import fold
+from jaxpeft.models.layout import Layout
 from jaxpeft.models.stack import BEFORE_LAYERS, scan_layers
 from jaxpeft.models.tensors import Tensor
 from jaxpeft.models.virtual import VirtualTokens
@@ -25,7 +26,7 @@ class ArchitectureConfig:
     """
 
     RENAMED: ClassVar[Mapping[str, str]] = {}  # a name in config.json -> ours, where a family has its own words
-    OURS: ClassVar[frozenset[str]] = frozenset({"num_labels", "dtype", "remat", "unroll"})
+    OURS: ClassVar[frozenset[str]] = frozenset({"num_labels", "dtype", "attention", "remat", "unroll"})
 
     vocab_size: int
     hidden_size: int
@@ -33,15 +34,17 @@ class ArchitectureConfig:
     num_attention_heads: int
     intermediate_size: int
     max_position_embeddings: int
+    attention_probs_dropout_prob: float = 0.0
     initializer_range: float = 0.02
     num_labels: int = 2
     dtype: str = "float32"
+    attention: str = "auto"
     remat: bool = False
     unroll: int = 1
 
     @classmethod
     def from_hf(cls, hf_config: Mapping[str, Any], **ours: Any) -> Self:
-        """From the parsed `config.json`; `ours` sets num_labels, dtype, remat, unroll. Raises InputError."""
+        """From the parsed `config.json`; `ours` sets num_labels, dtype, attention, remat, unroll. Raises InputError."""
         known = {field.name for field in dataclasses.fields(cls)} - cls.OURS
         values = {cls.RENAMED.get(name, name): value for name, value in hf_config.items()}
         config = cls(**{name: values[name] for name in known if name in values}, **ours)
@@ -62,6 +65,11 @@ class ArchitectureConfig:
     def attention_size(self) -> int:
         """Heads x head_dim: the width of a query."""
         return self.hidden_size
+
+    @property
+    def head_size(self) -> int:
+        """Features a head."""
+        return self.attention_size // self.num_attention_heads
 
     @property
     def word_size(self) -> int:
@@ -89,7 +97,7 @@ def only(hf_config: Mapping[str, Any], supported: Mapping[str, Any]) -> list[str
 
 
 class Classifier(nnx.Module):
-    """An encoder with a head. Logits are float32: [B, C] where the head pools, else [B, T, C].
+    """An encoder with a head. Logits are float32: [B, C] where the head pools, packed [B, K, C], else [B, T, C].
 
     Attributes of the class; paths are dotted, as leaves are named here:
         model_type: of `config.json`. base_prefix: what the encoder's tensors begin with in a whole model.
@@ -117,21 +125,41 @@ class Classifier(nnx.Module):
         self.virtual = VirtualTokens()
 
     def __call__(
-        self, ids: jax.Array, mask: jax.Array, segments: jax.Array | None = None, *, seeds: jax.Array | None = None
+        self,
+        ids: jax.Array,
+        mask: jax.Array | None = None,
+        segments: jax.Array | None = None,
+        *,
+        lengths: jax.Array | None = None,
+        seeds: jax.Array | None = None,
     ) -> jax.Array:
-        """Logits for token ids [B, T], mask [B, T] (0 = padding) and, where a model has them, segment ids [B, T].
+        """Logits for token ids [B, T] and, where a model has them, segment ids [B, T].
 
-        `seeds` uint32 [B, 2] turns dropout on.
+        A row is one text, and mask [B, T] is 0 for its padding; or it begins with up to K texts of `lengths` [B, K],
+        which have the logits that they would have alone. There a text begins with places for the prompt's tokens.
+        `seeds` uint32 [B, 2], packed [B, K, 2], turns dropout on.
         """
-        x, _ = self.encode(ids, mask, segments, seeds=seeds)
-        return self.classify(self.read(x, ids, mask), seeds=seeds).astype(jnp.float32)
+        layout = self.layout(mask, lengths, ids.shape[1])
+        x, _ = self.encode(ids, mask, segments, lengths=lengths, seeds=seeds)
+        head_seeds = seeds if self.pools else layout.seeds_of_tokens(seeds)
+        if not self.pools and head_seeds is not None:
+            head_seeds = head_seeds[:, -ids.shape[1] :]
+        return self.classify(self.read(x, ids, layout), seeds=head_seeds).astype(jnp.float32)
+
+    def layout(self, mask: jax.Array | None, lengths: jax.Array | None, row: int) -> Layout:
+        """Where texts stand in rows of `row` tokens and, unless they are packed, of the prompt's before those."""
+        if lengths is not None:
+            return Layout.packed(lengths, row)
+        assert mask is not None
+        return Layout.one_a_row(jnp.pad(mask, ((0, 0), (self.virtual.prompt_length, 0)), constant_values=1))
 
     def encode(
         self,
         ids: jax.Array,
-        mask: jax.Array,
+        mask: jax.Array | None = None,
         segments: jax.Array | None = None,
         *,
+        lengths: jax.Array | None = None,
         seeds: jax.Array | None = None,
         keep_all: bool = False,
     ) -> tuple[jax.Array, jax.Array | None]:
@@ -140,21 +168,25 @@ class Classifier(nnx.Module):
         A prompt of n virtual tokens makes that n + T. Behind a prefix, which has states in no layer, positions count
         on from its end.
         """
+        layout = self.layout(mask, lengths, ids.shape[1])
         prompt, prefix = self.virtual.prompt(), self.virtual.prefix()
         words = self.words(ids)  # [B, T, E]
         segments = jnp.zeros_like(ids) if segments is None else segments
-        if prompt is not None:
+        if prompt is not None and layout.texts is None:
             words = jnp.concatenate([jnp.broadcast_to(prompt, (len(ids), *prompt.shape)).astype(words.dtype), words], 1)
-            mask = jnp.pad(mask, ((0, 0), (len(prompt), 0)), constant_values=1)
             segments = jnp.pad(segments, ((0, 0), (len(prompt), 0)))
+        elif prompt is not None:
+            virtual = jnp.take(prompt.astype(words.dtype), layout.places, axis=0, mode="clip")
+            words = jnp.where((layout.places < len(prompt))[..., None], virtual, words)
         first = 0 if prefix is None else prefix.shape[2]
+        token_seeds = layout.seeds_of_tokens(seeds)
         x, every = scan_layers(
             self.layers,
-            self.embed(words, mask, segments, first, seeds=fold(seeds, BEFORE_LAYERS)),
-            mask.astype(bool),
-            *self.for_layers(words.shape[1], first),
+            self.embed(words, segments, layout, first, seeds=fold(token_seeds, BEFORE_LAYERS)),
+            layout,
+            *self.for_layers(layout, first),
             prefix=prefix,
-            seeds=seeds,
+            seeds=token_seeds,
             remat=self.config.remat,
             unroll=self.config.unroll,
             keep_all=keep_all,
@@ -167,24 +199,24 @@ class Classifier(nnx.Module):
 
     @abc.abstractmethod
     def embed(
-        self, words: jax.Array, mask: jax.Array, segments: jax.Array, first: int, *, seeds: jax.Array | None
+        self, words: jax.Array, segments: jax.Array, layout: Layout, first: int, *, seeds: jax.Array | None
     ) -> jax.Array:
         """What the first layer reads [B, T, D], of word embeddings [B, T, E]; positions count from `first`."""
 
-    def for_layers(self, length: int, first: int) -> tuple[jax.Array, ...]:
-        """What every layer gets beside its input and the mask, for T = `length` positions that count from `first`."""
+    def for_layers(self, layout: Layout, first: int) -> tuple[jax.Array, ...]:
+        """What every layer gets beside its input and the layout, for positions that count from `first`."""
         return ()
 
     def finish(self, x: jax.Array) -> jax.Array:
         """The encoder's output of what the last layer left."""
         return x
 
-    def read(self, x: jax.Array, ids: jax.Array, mask: jax.Array) -> jax.Array:
-        """What the head reads of the last hidden states: the first [B, D], or all but virtual tokens' [B, T, D].
+    def read(self, x: jax.Array, ids: jax.Array, layout: Layout) -> jax.Array:
+        """What the head reads of the last hidden states: each text's first [B, D], packed [B, K, D], or [B, T, D].
 
-        With a prompt the first is a virtual token: so PEFT has it.
+        With a prompt the first is a virtual token: so PEFT has it. Those that `ids` has no place for are left out.
         """
-        return x[:, 0] if self.pools else x[:, -ids.shape[1] :]
+        return layout.read_first(x) if self.pools else x[:, -ids.shape[1] :]
 
     @abc.abstractmethod
     def classify(self, x: jax.Array, *, seeds: jax.Array | None) -> jax.Array:

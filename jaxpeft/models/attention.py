@@ -1,54 +1,101 @@
-"""The one attention function that all architectures call."""
+"""The one attention function that all architectures call, and which of two programs computes it."""
 
 import jax
 import jax.numpy as jnp
 
-from jaxpeft.models.dropout import dropout
+from jaxpeft.models.dropout import dropout, fold
+from jaxpeft.models.layout import Layout
+
+IMPLEMENTATIONS = ("auto", "xla", "cudnn")
+FLASH_TYPES = ("bfloat16", "float16")
 
 
 def attention(
     query: jax.Array,
     key: jax.Array,
     value: jax.Array,
-    key_mask: jax.Array,
+    layout: Layout,
     *,
     causal: bool = False,
     prefix: jax.Array | None = None,
     dropout_rate: float = 0.0,
     seeds: jax.Array | None = None,
+    implementation: str = "auto",
 ) -> jax.Array:
     """Scaled dot-product attention, softmax in float32 (Vaswani et al. 2017, eq. 1).
 
     Args:
-        query: [B, T, N, H]; key, value: [B, S, K, H]. With K < N, N / K queries in a row share a key head
+        query: [B, T, N, H]; key, value: [B, T, K, H]. With K < N, N / K queries in a row share a key head
             (grouped queries, Ainslie et al. 2023).
-        key_mask: bool [B, S], False for padding.
+        layout: where the texts stand. A token sees those of its own text, and no padding.
         causal: a token sees itself and what stands before it.
         prefix: [2, n, K x H], keys and values that every token sees beside its text's own.
-        dropout_rate: of the attention weights; applies where `seeds` [B, 2] are given.
+        dropout_rate: of the attention weights; applies where `seeds` [B, T, 2], those of the queries, are given.
+        implementation: one of `IMPLEMENTATIONS`. What cuDNN's flash attention cannot compute XLA does.
 
     Returns: [B, T, N, H].
     """
+    visible = layout.visible(causal=causal)
     if prefix is not None:
-        key, value, key_mask = _behind(prefix, key, value, key_mask)
+        key, value = _behind(prefix, key, value)
+        visible = jnp.pad(visible, ((0, 0), (0, 0), (0, 0), (prefix.shape[1], 0)), constant_values=True)
+    rate = 0.0 if seeds is None else dropout_rate
+    sizes = query.shape[1], key.shape[1]
+    if implementation != "xla" and not flash_problems(query.dtype.name, query.shape[-1], rate, sizes):
+        visible = jnp.broadcast_to(visible, (len(query), 1, *sizes))  # cuDNN broadcasts over heads alone
+        return jax.nn.dot_product_attention(query, key, value, mask=visible, implementation="cudnn")
     if (groups := query.shape[2] // key.shape[2]) > 1:
         key, value = (jnp.repeat(shared, groups, axis=2) for shared in (key, value))
     scores = jnp.einsum("BTNH,BSNH->BNTS", query * query.shape[-1] ** -0.5, key)
-    visible = key_mask[:, None, None, :]
-    if causal:
-        visible = visible & jnp.tri(query.shape[1], key.shape[1], key.shape[1] - query.shape[1], dtype=bool)
     # The lowest float, not -inf: a row of padding alone then stays finite.
     bias = jnp.where(visible, 0.0, jnp.finfo(jnp.float32).min)
     weights = jax.nn.softmax(scores.astype(jnp.float32) + bias, axis=-1).astype(value.dtype)
-    weights = dropout(weights, dropout_rate, seeds)
+    weights = _dropped(weights, rate, seeds, layout)
     return jnp.einsum("BNTS,BSNH->BTNH", weights, value)
 
 
-def _behind(
-    prefix: jax.Array, key: jax.Array, value: jax.Array, key_mask: jax.Array
-) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """Keys and values [B, n + S, K, H] with the prefix's before them, and their mask."""
+def flash_problems(dtype: str, head_size: int, dropout_rate: float = 0.0, lengths: tuple[int, ...] = ()) -> list[str]:
+    """Why cuDNN's flash attention cannot compute attention of these sizes here; nothing where it can.
+
+    `lengths` are those of queries and keys, `dropout_rate` that of the weights.
+    """
+    capability, widest = _compute_capability(), 128
+    problems = []
+    if capability is None or capability < (8, 0):
+        problems.append("it needs an NVIDIA GPU of compute capability 8.0 or more")
+    elif capability >= (9, 0):
+        widest = 256
+    if dtype not in FLASH_TYPES:
+        problems.append(f"it computes in {' or '.join(FLASH_TYPES)}, not in {dtype}")
+    if head_size % 8 or head_size > widest:
+        problems.append(f"it wants heads of 8, 16, ... up to {widest} features, and the model's have {head_size}")
+    if dropout_rate:
+        problems.append(f"it cannot drop attention weights, and the model's rate is {dropout_rate}")
+    if any(length % 2 for length in lengths):
+        problems.append("it wants an even number of tokens, virtual ones included")
+    return problems
+
+
+def _compute_capability() -> tuple[int, int] | None:
+    """Of the first device; None where it is no NVIDIA GPU."""
+    major, _, minor = str(getattr(jax.local_devices()[0], "compute_capability", "")).partition(".")
+    return (int(major), int(minor)) if major.isdecimal() and minor.isdecimal() else None
+
+
+def _behind(prefix: jax.Array, key: jax.Array, value: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Keys and values [B, n + T, K, H] with the prefix's before them."""
     shape = (key.shape[0], prefix.shape[1], *key.shape[2:])
     virtual = (jnp.broadcast_to(part.reshape(shape[1:]), shape).astype(key.dtype) for part in prefix)
     key, value = (jnp.concatenate(both, axis=1) for both in zip(virtual, (key, value), strict=True))
-    return key, value, jnp.pad(key_mask, ((0, 0), (shape[1], 0)), constant_values=True)
+    return key, value
+
+
+def _dropped(weights: jax.Array, rate: float, seeds: jax.Array | None, layout: Layout) -> jax.Array:
+    """Weights [B, N, T, S] under masks that go by the places of query and key in their text, wherever that stands."""
+    if seeds is None:
+        return weights
+    prefix = weights.shape[3] - layout.places.shape[-1]
+    keys = jnp.pad(layout.places + prefix, [(0, 0)] * (layout.places.ndim - 1) + [(prefix, 0)])
+    keys = keys.at[..., :prefix].set(jnp.arange(prefix))
+    heads = jnp.arange(weights.shape[1])[:, None]
+    return dropout(weights, rate, fold(seeds[:, None], heads), keys if keys.ndim == 1 else keys[:, None, None])

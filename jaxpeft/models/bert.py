@@ -17,6 +17,7 @@ from jaxpeft.models.architecture import ArchitectureConfig, Classifier, only
 from jaxpeft.models.attention import attention
 from jaxpeft.models.dropout import dropout, fold
 from jaxpeft.models.layers import Embedding, LayerNorm, Linear
+from jaxpeft.models.layout import Layout
 from jaxpeft.models.stack import AFTER_LAYERS
 from jaxpeft.models.tensors import Tensor
 
@@ -46,9 +47,9 @@ class BertConfig(ArchitectureConfig):
             *only(hf_config, {"position_embedding_type": "absolute"}),
         ]
 
-    def positions(self, mask: jax.Array, first: int) -> jax.Array:
-        """Rows of the position table [T] for a mask [B, T]: first, first + 1, ..."""
-        return first + jnp.arange(mask.shape[1])
+    def positions(self, layout: Layout, first: int) -> jax.Array:
+        """Rows of the position table, [T] or [B, T]: first, first + 1, ... in each text."""
+        return first + layout.places
 
     @property
     def head_dropout(self) -> float:
@@ -86,17 +87,17 @@ class SelfAttention(nnx.Module):
         self.output = Linear(d, d, stack=stack)
         self.config = config
 
-    def __call__(
-        self, x: jax.Array, key_mask: jax.Array, *, prefix: jax.Array | None, seeds: jax.Array | None
-    ) -> jax.Array:
-        """[B, T, D] -> [B, T, D], with key_mask bool [B, T] and prefix [2, n, D]."""
+    def __call__(self, x: jax.Array, layout: Layout, *, prefix: jax.Array | None, seeds: jax.Array | None) -> jax.Array:
+        """[B, T, D] -> [B, T, D], with prefix [2, n, D]."""
         heads = (*x.shape[:2], self.config.num_attention_heads, -1)
         q, k, v = (
             projection(x, seeds=fold(seeds, number)).reshape(heads)  # [B, T, N, H]
             for number, projection in enumerate((self.query, self.key, self.value))
         )
-        rate = self.config.attention_probs_dropout_prob
-        y = attention(q, k, v, key_mask, prefix=prefix, dropout_rate=rate, seeds=fold(seeds, 3))
+        rate, implementation = self.config.attention_probs_dropout_prob, self.config.attention
+        y = attention(
+            q, k, v, layout, prefix=prefix, dropout_rate=rate, seeds=fold(seeds, 3), implementation=implementation
+        )
         return self.output(y.reshape(x.shape), seeds=fold(seeds, 4))
 
 
@@ -112,12 +113,10 @@ class Layer(nnx.Module):
         self.output_norm = LayerNorm(d, eps=config.layer_norm_eps, stack=stack)
         self.config = config
 
-    def __call__(
-        self, x: jax.Array, key_mask: jax.Array, *, prefix: jax.Array | None, seeds: jax.Array | None
-    ) -> jax.Array:
-        """[B, T, D] -> [B, T, D], with key_mask bool [B, T] and prefix [2, n, D]."""
+    def __call__(self, x: jax.Array, layout: Layout, *, prefix: jax.Array | None, seeds: jax.Array | None) -> jax.Array:
+        """[B, T, D] -> [B, T, D], with prefix [2, n, D]."""
         rate, activation = self.config.hidden_dropout_prob, ACTIVATIONS[self.config.hidden_act]
-        y = self.attention(x, key_mask, prefix=prefix, seeds=seeds)
+        y = self.attention(x, layout, prefix=prefix, seeds=seeds)
         x = self.attention_norm(x + dropout(y, rate, fold(seeds, 5)))
         y = activation(self.intermediate(x, seeds=fold(seeds, 6)))  # [B, T, F]
         y = self.output(y, seeds=fold(seeds, 7))
@@ -140,10 +139,10 @@ class BertEncoder(Classifier):
         return self.embeddings.word(ids)
 
     def embed(
-        self, words: jax.Array, mask: jax.Array, segments: jax.Array, first: int, *, seeds: jax.Array | None
+        self, words: jax.Array, segments: jax.Array, layout: Layout, first: int, *, seeds: jax.Array | None
     ) -> jax.Array:
         """What the first layer reads [B, T, D], of word embeddings [B, T, E]; positions count from `first`."""
-        return self.embeddings(words, segments, self.config.positions(mask, first), seeds=seeds)
+        return self.embeddings(words, segments, self.config.positions(layout, first), seeds=seeds)
 
 
 class BertForSequenceClassification(BertEncoder):

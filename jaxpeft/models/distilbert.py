@@ -5,7 +5,6 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import jax
-import jax.numpy as jnp
 from flax import nnx
 
 from jaxpeft.models import tensors
@@ -14,6 +13,7 @@ from jaxpeft.models.architecture import ArchitectureConfig, Classifier, divides
 from jaxpeft.models.bert import SelfAttention
 from jaxpeft.models.dropout import dropout, fold
 from jaxpeft.models.layers import Embedding, LayerNorm, Linear
+from jaxpeft.models.layout import Layout
 from jaxpeft.models.stack import AFTER_LAYERS
 from jaxpeft.models.tensors import Tensor
 
@@ -62,9 +62,9 @@ class Embeddings(nnx.Module):
         self.norm = LayerNorm(config.hidden_size, eps=EPSILON)
         self.config = config
 
-    def __call__(self, words: jax.Array, first: int, *, seeds: jax.Array | None) -> jax.Array:
-        """[B, T, D] of words -> [B, T, D]; positions count from `first`."""
-        x = words + self.position(first + jnp.arange(words.shape[1]))
+    def __call__(self, words: jax.Array, positions: jax.Array, *, seeds: jax.Array | None) -> jax.Array:
+        """[B, T, D] of words -> [B, T, D]; positions [T] or [B, T] are rows of their table."""
+        x = words + self.position(positions)
         x = self.norm(x.astype(self.config.dtype))
         return dropout(x, self.config.hidden_dropout_prob, seeds)
 
@@ -81,11 +81,9 @@ class Layer(nnx.Module):
         self.output_norm = LayerNorm(d, eps=EPSILON, stack=stack)
         self.config = config
 
-    def __call__(
-        self, x: jax.Array, key_mask: jax.Array, *, prefix: jax.Array | None, seeds: jax.Array | None
-    ) -> jax.Array:
-        """[B, T, D] -> [B, T, D], with key_mask bool [B, T] and prefix [2, n, D]."""
-        x = self.attention_norm(x + self.attention(x, key_mask, prefix=prefix, seeds=seeds))
+    def __call__(self, x: jax.Array, layout: Layout, *, prefix: jax.Array | None, seeds: jax.Array | None) -> jax.Array:
+        """[B, T, D] -> [B, T, D], with prefix [2, n, D]."""
+        x = self.attention_norm(x + self.attention(x, layout, prefix=prefix, seeds=seeds))
         y = ACTIVATIONS[self.config.hidden_act](self.intermediate(x, seeds=fold(seeds, 6)))  # [B, T, F]
         y = self.output(y, seeds=fold(seeds, 7))
         return self.output_norm(x + dropout(y, self.config.hidden_dropout_prob, fold(seeds, 8)))
@@ -107,10 +105,10 @@ class DistilBertEncoder(Classifier):
         return self.embeddings.word(ids)
 
     def embed(
-        self, words: jax.Array, mask: jax.Array, segments: jax.Array, first: int, *, seeds: jax.Array | None
+        self, words: jax.Array, segments: jax.Array, layout: Layout, first: int, *, seeds: jax.Array | None
     ) -> jax.Array:
         """What the first layer reads [B, T, D], of word embeddings [B, T, E]; positions count from `first`."""
-        return self.embeddings(words, first, seeds=seeds)
+        return self.embeddings(words, first + layout.places, seeds=seeds)
 
 
 class DistilBertForSequenceClassification(DistilBertEncoder):

@@ -5,7 +5,7 @@ No biases but those that a config asks for; grouped queries share keys and value
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import jax
 import jax.numpy as jnp
@@ -16,6 +16,7 @@ from jaxpeft.models.architecture import ArchitectureConfig, Classifier, divides,
 from jaxpeft.models.attention import attention
 from jaxpeft.models.dropout import dropout, fold
 from jaxpeft.models.layers import Embedding, Linear
+from jaxpeft.models.layout import Layout
 from jaxpeft.models.rope import Rope, rotate
 from jaxpeft.models.stack import AFTER_LAYERS
 from jaxpeft.models.tensors import Tensor
@@ -24,6 +25,8 @@ from jaxpeft.models.tensors import Tensor
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class LlamaConfig(ArchitectureConfig):
     """The fields of Llama's `config.json`; None where it leaves a size to be worked out."""
+
+    RENAMED: ClassVar[Mapping[str, str]] = {"attention_dropout": "attention_probs_dropout_prob"}
 
     vocab_size: int = 32000
     hidden_size: int = 4096
@@ -37,7 +40,7 @@ class LlamaConfig(ArchitectureConfig):
     pad_token_id: int | None = None
     attention_bias: bool = False
     mlp_bias: bool = False
-    attention_dropout: float = 0.0
+    attention_probs_dropout_prob: float = 0.0
     classifier_dropout: float | None = None
     hidden_dropout: float | None = None  # no dropout of hidden states: what the token head falls back on
     rope: Rope = dataclasses.field(default_factory=Rope)
@@ -111,19 +114,29 @@ class SelfAttention(nnx.Module):
     def __call__(
         self,
         x: jax.Array,
-        key_mask: jax.Array,
+        layout: Layout,
         angles: jax.Array,
         *,
         prefix: jax.Array | None,
         seeds: jax.Array | None,
     ) -> jax.Array:
-        """[B, T, D] -> [B, T, D], with key_mask bool [B, T], angles [T, H / 2] and prefix [2, n, K x H]."""
+        """[B, T, D] -> [B, T, D], with angles [T, H / 2], packed [B, T, H / 2], and prefix [2, n, K x H]."""
         heads = (*x.shape[:2], -1, self.config.head_size)
         q = rotate(self.query(x, seeds=fold(seeds, 0)).reshape(heads), angles)  # [B, T, N, H]
         k = rotate(self.key(x, seeds=fold(seeds, 1)).reshape(heads), angles)  # [B, T, K, H]
         v = self.value(x, seeds=fold(seeds, 2)).reshape(heads)
-        rate = self.config.attention_dropout
-        y = attention(q, k, v, key_mask, causal=True, prefix=prefix, dropout_rate=rate, seeds=fold(seeds, 3))
+        rate, implementation = self.config.attention_probs_dropout_prob, self.config.attention
+        y = attention(
+            q,
+            k,
+            v,
+            layout,
+            causal=True,
+            prefix=prefix,
+            dropout_rate=rate,
+            seeds=fold(seeds, 3),
+            implementation=implementation,
+        )
         return self.output(y.reshape(*x.shape[:2], -1), seeds=fold(seeds, 4))
 
 
@@ -142,14 +155,14 @@ class Layer(nnx.Module):
     def __call__(
         self,
         x: jax.Array,
-        key_mask: jax.Array,
+        layout: Layout,
         angles: jax.Array,
         *,
         prefix: jax.Array | None,
         seeds: jax.Array | None,
     ) -> jax.Array:
-        """[B, T, D] -> [B, T, D], with key_mask bool [B, T], angles [T, H / 2] and prefix [2, n, K x H]."""
-        x = x + self.attention(self.attention_norm(x), key_mask, angles, prefix=prefix, seeds=seeds)
+        """[B, T, D] -> [B, T, D], with angles [T, H / 2], packed [B, T, H / 2], and prefix [2, n, K x H]."""
+        x = x + self.attention(self.attention_norm(x), layout, angles, prefix=prefix, seeds=seeds)
         y = self.feed_forward_norm(x)
         y = jax.nn.silu(self.gate(y, seeds=fold(seeds, 5))) * self.up(y, seeds=fold(seeds, 6))  # [B, T, F]
         return x + self.down(y, seeds=fold(seeds, 7))
@@ -175,14 +188,14 @@ class LlamaDecoder(Classifier):
         return self.embeddings(ids)
 
     def embed(
-        self, words: jax.Array, mask: jax.Array, segments: jax.Array, first: int, *, seeds: jax.Array | None
+        self, words: jax.Array, segments: jax.Array, layout: Layout, first: int, *, seeds: jax.Array | None
     ) -> jax.Array:
         """The words themselves: positions enter in the layers. Padding may stand on either side."""
         return words.astype(self.config.dtype)
 
-    def for_layers(self, length: int, first: int) -> tuple[jax.Array, ...]:
+    def for_layers(self, layout: Layout, first: int) -> tuple[jax.Array, ...]:
         """The angles of the positions."""
-        return (self.config.rope.angles(length, self.config.head_size, first),)
+        return (self.config.rope.angles(first + layout.places, self.config.head_size),)
 
     def finish(self, x: jax.Array) -> jax.Array:
         """The last norm."""
@@ -219,11 +232,15 @@ class LlamaForSequenceClassification(LlamaDecoder):
     def __init__(self, config: LlamaConfig):
         super().__init__(config, score_bias=False)
 
-    def read(self, x: jax.Array, ids: jax.Array, mask: jax.Array) -> jax.Array:
-        """The state [B, D] of the last token that is no padding."""
-        virtual = x.shape[1] - ids.shape[1]
-        last = virtual + last_token(ids, mask, self.config.pad_token_id)
-        return jnp.take_along_axis(x, last[:, None, None], axis=1)[:, 0]
+    def read(self, x: jax.Array, ids: jax.Array, layout: Layout) -> jax.Array:
+        """The state [B, D], packed [B, K, D], of each text's last token that is no padding.
+
+        transformers goes by the padding token alone. Where that is the end-of-text token as well, a text's own end is
+        skipped, there and here: the same adapter gives the same logits.
+        """
+        beside = x.shape[1] - ids.shape[1]  # virtual tokens, where `ids` has no place for them
+        real = jnp.ones_like(ids, bool) if self.config.pad_token_id is None else ids != self.config.pad_token_id
+        return layout.read_last(x, jnp.pad(real, ((0, 0), (beside, 0))), self.virtual.prompt_length)
 
     def classify(self, x: jax.Array, *, seeds: jax.Array | None) -> jax.Array:
         """[B, D] -> [B, C]."""
@@ -242,15 +259,3 @@ class LlamaForTokenClassification(LlamaDecoder):
         """[B, T, D] -> [B, T, C]."""
         x = dropout(x, self.config.head_dropout, fold(seeds, AFTER_LAYERS))
         return self.score(x)
-
-
-def last_token(ids: jax.Array, mask: jax.Array, pad_token_id: int | None) -> jax.Array:
-    """Place [B] of the last token of ids [B, T] that is neither masked nor the padding token; 0 where none is.
-
-    transformers goes by the padding token alone. Where that is the end-of-text token as well, a text's own end is
-    skipped, there and here: the same adapter gives the same logits.
-    """
-    real = mask.astype(bool)
-    if pad_token_id is not None:
-        real &= ids != pad_token_id
-    return jnp.where(real, jnp.arange(ids.shape[1]), 0).max(axis=1)

@@ -18,6 +18,7 @@ from jaxpeft.models.architecture import ArchitectureConfig, Classifier, divides,
 from jaxpeft.models.attention import attention
 from jaxpeft.models.dropout import dropout, fold
 from jaxpeft.models.layers import Embedding, Linear
+from jaxpeft.models.layout import Layout
 from jaxpeft.models.stack import AFTER_LAYERS
 from jaxpeft.models.tensors import Tensor
 
@@ -129,7 +130,7 @@ class SelfAttention(nnx.Module):
         self,
         shared: jax.Array,
         x: jax.Array,
-        key_mask: jax.Array,
+        layout: Layout,
         *,
         prefix: jax.Array | None,
         seeds: jax.Array | None,
@@ -139,8 +140,10 @@ class SelfAttention(nnx.Module):
         q = self.query(shared, seeds=fold(seeds, 0)).reshape(heads)  # [B, T, N, H]
         k = self.key(shared, seeds=fold(seeds, 1)).reshape(heads)
         v = self.value(x, seeds=fold(seeds, 2)).reshape(heads)
-        rate = self.config.attention_probs_dropout_prob
-        y = attention(q, k, v, key_mask, prefix=prefix, dropout_rate=rate, seeds=fold(seeds, 3))
+        rate, implementation = self.config.attention_probs_dropout_prob, self.config.attention
+        y = attention(
+            q, k, v, layout, prefix=prefix, dropout_rate=rate, seeds=fold(seeds, 3), implementation=implementation
+        )
         return y.reshape(shared.shape)
 
 
@@ -159,13 +162,11 @@ class Layer(nnx.Module):
         self.widen = Projection(narrow, wide, stack=stack, rate=config.hidden_dropout_prob)
         self.config = config
 
-    def __call__(
-        self, x: jax.Array, key_mask: jax.Array, *, prefix: jax.Array | None, seeds: jax.Array | None
-    ) -> jax.Array:
-        """[B, T, D] -> [B, T, D], with key_mask bool [B, T] and prefix [2, n, D]."""
+    def __call__(self, x: jax.Array, layout: Layout, *, prefix: jax.Array | None, seeds: jax.Array | None) -> jax.Array:
+        """[B, T, D] -> [B, T, D], with prefix [2, n, D]."""
         narrow = self.bottleneck(x, seeds=fold(seeds, 0))
         shared = self.shared_bottleneck(x, seeds=fold(seeds, 1))
-        y = self.attention(shared, x, key_mask, prefix=self.narrow_prefix(prefix), seeds=fold(seeds, 2))
+        y = self.attention(shared, x, layout, prefix=self.narrow_prefix(prefix), seeds=fold(seeds, 2))
         y = self.attention_output(y, narrow, seeds=fold(seeds, 3))
         for number, name in enumerate(self.feed_forwards):
             y = getattr(self, name)(y, seeds=fold(seeds, 5 + number))
@@ -191,13 +192,28 @@ class Embeddings(nnx.Module):
         self.norm = NoNorm(config.hidden_size)
         self.config = config
 
-    def __call__(self, words: jax.Array, segments: jax.Array, first: int, *, seeds: jax.Array | None) -> jax.Array:
-        """[B, T, E] of words -> [B, T, D]; positions count from `first`."""
+    def __call__(
+        self,
+        words: jax.Array,
+        padding: jax.Array,
+        segments: jax.Array,
+        layout: Layout,
+        first: int,
+        *,
+        seeds: jax.Array | None,
+    ) -> jax.Array:
+        """Words [B, T, E] and a padding token's [1, 1, E] -> [B, T, D]; positions count from `first`."""
         words = words.astype(self.config.dtype)
         padded = jnp.pad(words, ((0, 0), (1, 1), (0, 0)))  # padding tokens are neighbours too, as in transformers
-        trigrams = jnp.concatenate([padded[:, 2:], words, padded[:, :-2]], axis=-1)  # next, own, previous
-        x = self.transformation(trigrams, seeds=fold(seeds, 0))
-        x = x + self.position(first + jnp.arange(x.shape[1])).astype(x.dtype) + self.segment(segments).astype(x.dtype)
+        following, previous = padded[:, 2:], padded[:, :-2]
+        if layout.texts is not None:  # between nothing and padding, as a text stands that has a longer row for itself
+            begins = (layout.places == 0)[..., None]
+            ends = jnp.pad(begins[:, 1:], ((0, 0), (0, 1), (0, 0)), constant_values=True)
+            following = jnp.where(ends, padding.astype(words.dtype), following)
+            previous = jnp.where(begins, 0, previous)
+        x = self.transformation(jnp.concatenate([following, words, previous], axis=-1), seeds=fold(seeds, 0))
+        positions = self.position(first + layout.places)
+        x = x + positions.astype(x.dtype) + self.segment(segments).astype(x.dtype)
         return dropout(self.norm(x), self.config.hidden_dropout_prob, fold(seeds, 1))
 
 
@@ -224,10 +240,11 @@ class MobileBertEncoder(Classifier):
         return jnp.where((ids == self.config.pad_token_id)[..., None], jax.lax.stop_gradient(words), words)
 
     def embed(
-        self, words: jax.Array, mask: jax.Array, segments: jax.Array, first: int, *, seeds: jax.Array | None
+        self, words: jax.Array, segments: jax.Array, layout: Layout, first: int, *, seeds: jax.Array | None
     ) -> jax.Array:
         """What the first layer reads [B, T, D], of word embeddings [B, T, E]; positions count from `first`."""
-        return self.embeddings(words, segments, first, seeds=seeds)
+        padding = self.words(jnp.zeros((1, 1), jnp.int32))
+        return self.embeddings(words, padding, segments, layout, first, seeds=seeds)
 
 
 class MobileBertForSequenceClassification(MobileBertEncoder):

@@ -12,6 +12,7 @@ from jaxpeft.models import tensors
 from jaxpeft.models.bert import BertConfig, BertEncoder, BertForTokenClassification, encoder_tensors
 from jaxpeft.models.dropout import dropout, fold
 from jaxpeft.models.layers import Linear
+from jaxpeft.models.layout import Layout
 from jaxpeft.models.stack import AFTER_LAYERS
 from jaxpeft.models.tensors import Tensor
 
@@ -29,10 +30,11 @@ class RobertaConfig(BertConfig):
         missing = [] if valid else [f"pad_token_id is {self.pad_token_id!r}; positions start after it"]
         return super().problems(hf_config) + missing
 
-    def positions(self, mask: jax.Array, first: int) -> jax.Array:
+    def positions(self, layout: Layout, first: int) -> jax.Array:
         """Rows of the position table [B, T]: the pad_token_id for padding, real tokens count on from there."""
-        real = mask.astype(jnp.int32)
-        return (jnp.cumsum(real, axis=1) + first) * real + self.pad_token_id
+        real = layout.mask.astype(jnp.int32)
+        count = jnp.cumsum(real, axis=1) if layout.texts is None else layout.places + 1
+        return (count + first) * real + self.pad_token_id
 
     @property
     def max_tokens(self) -> int:

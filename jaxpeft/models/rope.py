@@ -41,9 +41,9 @@ class Rope:
         plain = self.rope_theta ** -(np.arange(0, head_dim, 2) / head_dim)
         return (plain * SCALINGS[self.rope_type](self, plain)).astype(np.float32)
 
-    def angles(self, length: int, head_dim: int, first: int = 0) -> jax.Array:
-        """Float32 [T, H / 2] for T positions that count from `first`."""
-        return jnp.arange(first, first + length, dtype=jnp.float32)[:, None] * self.frequencies(head_dim)
+    def angles(self, positions: jax.Array, head_dim: int) -> jax.Array:
+        """Float32 [..., H / 2] for positions [...]."""
+        return positions.astype(jnp.float32)[..., None] * self.frequencies(head_dim)
 
 
 def _llama3(rope: Rope, plain: np.ndarray) -> np.ndarray:
@@ -62,7 +62,7 @@ SCALINGS: Mapping[str, Callable[[Rope, np.ndarray], np.ndarray]] = {  # what fre
 
 
 def rotate(x: jax.Array, angles: jax.Array) -> jax.Array:
-    """Turns feature i of x [B, T, N, H] with feature i + H / 2 by angles [T, H / 2]: Hugging Face's pairing."""
-    cosine, sine = (function(angles)[:, None].astype(x.dtype) for function in (jnp.cos, jnp.sin))
+    """Turns feature i of x [B, T, N, H] with feature i + H / 2 by angles [(B,) T, H / 2]: Hugging Face's pairing."""
+    cosine, sine = (function(angles)[..., None, :].astype(x.dtype) for function in (jnp.cos, jnp.sin))
     first, second = jnp.split(x, 2, axis=-1)
     return jnp.concatenate([first * cosine - second * sine, second * cosine + first * sine], axis=-1)

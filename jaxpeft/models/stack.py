@@ -3,6 +3,8 @@
 Compile time does not grow with depth, adapters are one leaf a target, and sharding is one rule.
 """
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 from flax import nnx
@@ -15,7 +17,7 @@ BEFORE_LAYERS, AFTER_LAYERS = 1 << 16, (1 << 16) + 1  # dropout streams beside t
 def scan_layers(
     layers: nnx.Module,
     x: jax.Array,
-    *args: jax.Array,
+    *args: Any,
     prefix: jax.Array | None = None,
     seeds: jax.Array | None,
     remat: bool = False,

@@ -11,7 +11,7 @@ from jaxpeft.errors import InputError
 from jaxpeft.models import MODELS
 from jaxpeft.models.dropout import example_seeds
 from jaxpeft.models.layers import initialise
-from jaxpeft.models.llama import last_token
+from jaxpeft.models.layout import Layout
 from jaxpeft.peft import attach, flatten, targets, unflatten
 from jaxpeft.training.system import abstract
 
@@ -155,15 +155,17 @@ def test_llama_sees_nothing_of_what_follows():
 def test_the_last_token_is_neither_masked_nor_padding():
     ids = np.array([[5, 6, 2, 0], [0, 5, 6, 2], [5, 6, 7, 8], [0, 0, 0, 0]])
     mask = np.array([[1, 1, 1, 0], [0, 1, 1, 1], [1, 1, 1, 1], [0, 0, 0, 0]])
-    assert last_token(ids, mask, None).tolist() == [2, 3, 3, 0]
-    assert last_token(ids, mask, 0).tolist() == [2, 3, 3, 0]
-    assert last_token(ids, mask, 2).tolist() == [1, 2, 3, 0]
+    states = np.broadcast_to(np.arange(4.0)[:, None], (4, 4, 24))  # each says where it stands
+    for padding, places in ((None, [2, 3, 3, 0]), (0, [2, 3, 3, 0]), (2, [1, 2, 3, 0])):
+        read = shell("llama", pad_token_id=padding).read(states, ids, Layout.one_a_row(mask))
+        assert read[:, 0].tolist() == places
 
 
 def test_roberta_counts_real_tokens_from_behind_the_padding_token():
     config = shell("roberta").config
-    assert config.positions(np.array([[1, 1, 1, 0], [0, 1, 0, 1]]), 0).tolist() == [[2, 3, 4, 1], [1, 2, 1, 3]]
-    assert config.positions(np.array([[1, 1, 1, 0]]), 5).tolist() == [[7, 8, 9, 1]]
+    layout = Layout.one_a_row(np.array([[1, 1, 1, 0], [0, 1, 0, 1]]))
+    assert config.positions(layout, 0).tolist() == [[2, 3, 4, 1], [1, 2, 1, 3]]
+    assert config.positions(Layout.one_a_row(np.array([[1, 1, 1, 0]])), 5).tolist() == [[7, 8, 9, 1]]
     assert config.max_tokens == 34
 
 

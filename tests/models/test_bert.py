@@ -9,6 +9,7 @@ import pytest
 from flax import nnx
 
 from jaxpeft.models.dropout import example_seeds, fold
+from jaxpeft.models.layout import Layout
 from jaxpeft.models.stack import scan_layers
 from jaxpeft.peft import flatten, unflatten
 from jaxpeft.tasks.losses import loss_sum
@@ -83,16 +84,18 @@ def test_the_scan_equals_a_loop_over_layers(base):
     model.trainable["layers.attention.query.lora_b"] += 0.3
     whole = unflatten(model.graphdef, {**model.trainable, **model.frozen})
     graphdef, params = nnx.split(whole.layers)
+    layout = Layout.one_a_row(batch["mask"])
+    seeds = layout.seeds_of_tokens(SEEDS)
 
     @jax.jit
     def run_one(params, x, number):
         layer = jax.tree.map(lambda leaf: leaf[number], params)
-        return nnx.merge(graphdef, layer, copy=True)(x, batch["mask"], prefix=None, seeds=fold(SEEDS, number))
+        return nnx.merge(graphdef, layer, copy=True)(x, layout, prefix=None, seeds=fold(seeds, number))
 
     @jax.jit
     def run_all(params, x):
         layers = nnx.merge(graphdef, params, copy=True)
-        return scan_layers(layers, x, batch["mask"], seeds=SEEDS, keep_all=True)
+        return scan_layers(layers, x, layout, seeds=seeds, keep_all=True)
 
     x = np.random.default_rng(0).normal(size=(*batch["ids"].shape, tiny.SIZES["hidden_size"])).astype(np.float32)
     scanned, every = run_all(params, x)

@@ -7,7 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from jaxpeft.models.attention import _dropped
 from jaxpeft.models.dropout import dropout, example_seeds, fold
+from jaxpeft.models.layout import Layout
 
 SIZE = 20_000
 
@@ -65,3 +67,23 @@ def test_without_seeds_or_rate_nothing_is_dropped():
     x = jnp.arange(6.0).reshape(2, 3)
     assert dropout(x, 0.5, None) is x
     assert dropout(x, 0.0, example_seeds(0, 0, np.arange(2))) is x
+
+
+def test_masks_of_tokens_heads_and_keys_are_independent_and_go_by_places_in_a_text():
+    rate, lengths = 0.5, jnp.array([[5, 0, 0], [3, 5, 0]])
+    layout, alone = Layout.packed(lengths, 8), Layout.one_a_row(jnp.ones((1, 5)))
+    seeds = example_seeds(3, 1, np.array([[7, 0, 0], [4, 7, 0]]))
+    states = dropout(jnp.ones((2, 8, SIZE)), rate, layout.seeds_of_tokens(seeds)) > 0
+    signs = np.where(np.concatenate([states[0, :5], states[1, :3]]), 1.0, -1.0)
+    assert abs(signs @ signs.T / SIZE - np.eye(8)).max() < 5.5 * SIZE**-0.5
+    np.testing.assert_array_equal(states[1, 3:], states[0, :5])
+    of_one = example_seeds(3, 1, np.array([7]))
+    np.testing.assert_array_equal(
+        dropout(jnp.ones((1, 5, SIZE)), rate, alone.seeds_of_tokens(of_one)) > 0, states[:1, :5]
+    )
+    weights = _dropped(jnp.ones((2, 400, 8, 8 + 2)), rate, layout.seeds_of_tokens(seeds), layout) > 0  # a prefix of 2
+    np.testing.assert_array_equal(weights[1, :, 3:, :2], weights[0, :, :5, :2])
+    np.testing.assert_array_equal(weights[1, :, 3:, 5:], weights[0, :, :5, 2:7])
+    signs = np.where(weights[0, :, :5, :7].reshape(400, -1), 1.0, -1.0)
+    assert abs(signs.mean()) < 5 * signs.size**-0.5
+    assert abs(signs.T @ signs / 400 - np.eye(35)).max() < 5.5 * 400**-0.5

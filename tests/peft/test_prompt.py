@@ -107,7 +107,7 @@ def test_llama_reads_its_last_word_behind_a_prompt():
     model, texts = model_of("llama", method="prompt"), batch()
     last = texts["mask"].sum(1) - 1
     tokens, _ = model.encode(**texts)
-    read = model.read(tokens, texts["ids"], texts["mask"])
+    read = model.read(tokens, texts["ids"], model.layout(texts["mask"], None, texts["mask"].shape[1]))
     np.testing.assert_array_equal(read, np.asarray(tokens)[np.arange(B), N + last])
 
 

@@ -1,0 +1,104 @@
+"""Attention equals jax's own, and cuDNN is chosen where it can compute what is asked for, with the same arguments."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxpeft.models import attention as module
+from jaxpeft.models.attention import attention, flash_problems
+from jaxpeft.models.layout import Layout
+
+B, T, N, K, H, PREFIX = 2, 12, 4, 2, 8, 2
+GPU = (9, 0)
+LAYOUTS = {
+    "one a row": Layout.one_a_row(np.arange(T) < np.array([[7], [12]])),
+    "padding on the left": Layout.one_a_row(np.arange(T) >= np.array([[3], [0]])),
+    "packed": Layout.packed(jnp.array([[3, 5, 2], [4, 0, 0]]), T),
+}
+
+
+def arrays(dtype="float32"):
+    generator = np.random.default_rng(0)
+    shapes = (B, T, N, H), (B, T, K, H), (B, T, K, H), (2, PREFIX, K * H)
+    return [jnp.asarray(generator.normal(size=shape), dtype) for shape in shapes]
+
+
+@pytest.fixture
+def flash(monkeypatch):
+    """A GPU that computes what cuDNN is asked for by XLA; returns the calls."""
+    calls, real = [], jax.nn.dot_product_attention
+
+    def stand_in(query, key, value, *, mask, implementation):
+        calls.append((implementation, mask))
+        return real(query, key, value, mask=mask, implementation="xla")
+
+    monkeypatch.setattr(jax.nn, "dot_product_attention", stand_in)
+    monkeypatch.setattr(module, "_compute_capability", lambda: GPU)
+    return calls
+
+
+@pytest.mark.parametrize("causal", [False, True])
+@pytest.mark.parametrize("with_prefix", [False, True])
+@pytest.mark.parametrize("kind", LAYOUTS)
+def test_both_programs_are_asked_for_the_same(flash, monkeypatch, kind, with_prefix, causal):
+    monkeypatch.setattr(module, "FLASH_TYPES", ("float32",))  # so that nothing is rounded
+    query, key, value, prefix = arrays()
+    layout = LAYOUTS[kind]
+    settings = {"causal": causal, "prefix": prefix if with_prefix else None}
+    found, ours = (attention(query, key, value, layout, implementation=how, **settings) for how in ("cudnn", "xla"))
+    ((implementation, mask),) = flash
+    assert implementation == "cudnn"
+    assert mask.shape == (B, 1, T, T + PREFIX * with_prefix)
+    np.testing.assert_allclose(found[layout.mask], ours[layout.mask], atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("implementation", "dtype", "rate", "dropping", "chosen"),
+    [
+        ("auto", "bfloat16", 0.0, True, True),
+        ("auto", "float16", 0.1, False, True),  # evaluation
+        ("cudnn", "bfloat16", 0.0, True, True),
+        ("xla", "bfloat16", 0.0, True, False),
+        ("auto", "float32", 0.0, True, False),
+        ("auto", "bfloat16", 0.1, True, False),
+    ],
+)
+def test_cudnn_is_chosen_where_it_can(flash, implementation, dtype, rate, dropping, chosen):
+    layout, (query, key, value, _) = LAYOUTS["one a row"], arrays(dtype)
+    seeds = jnp.ones((B, T, 2), jnp.uint32) if dropping else None
+    attention(query, key, value, layout, dropout_rate=rate, seeds=seeds, implementation=implementation)
+    assert bool(flash) == chosen
+
+
+@pytest.mark.parametrize(
+    ("capability", "changes", "fragment"),
+    [
+        (None, {}, "NVIDIA GPU"),
+        ((7, 5), {}, "capability 8.0"),
+        ((8, 0), {"head_size": 136}, "up to 128"),
+        ((9, 0), {"head_size": 26}, "8, 16, ... up to 256 features, and the model's have 26"),
+        ((9, 0), {"dtype": "float32"}, "not in float32"),
+        ((9, 0), {"dropout_rate": 0.1}, "rate is 0.1"),
+        ((9, 0), {"lengths": (8, 11)}, "even number"),
+    ],
+)
+def test_why_cudnn_cannot(monkeypatch, capability, changes, fragment):
+    monkeypatch.setattr(module, "_compute_capability", lambda: capability)
+    (problem,) = flash_problems(**{"dtype": "bfloat16", "head_size": 64, **changes})
+    assert fragment in problem
+    monkeypatch.setattr(module, "_compute_capability", lambda: GPU)
+    assert not flash_problems("bfloat16", 136, 0.0, (8, 10))
+
+
+def test_a_cpu_has_no_compute_capability():
+    assert module._compute_capability() is None
+
+
+@pytest.mark.parametrize(("said", "found"), [("8.6", (8, 6)), ("12.0", (12, 0)), ("gfx90a", None)])
+def test_the_capability_is_read_from_the_device(monkeypatch, said, found):
+    class Device:
+        compute_capability = said
+
+    monkeypatch.setattr(jax, "local_devices", lambda: [Device()])
+    assert module._compute_capability() == found
