@@ -25,6 +25,8 @@ class ModelConfig:
     allow_download: bool = False  # hub ids are fetched only with this
     dtype: str = "float32"  # compute and frozen weights: float32 | bfloat16 (trained leaves stay float32)
     quantise: str = "none"  # how the layers' frozen matrices are held: none (in dtype) | int8 | nf4
+    # auto: cuDNN's flash attention where it can compute what is asked for, else XLA's | xla | cudnn
+    attention: str = "auto"
     lowercase: str = "auto"  # auto | yes | no
     remat: bool = False  # recompute each layer in the backward pass: less memory, a third more time
     unroll: int = 1  # layers a scan iteration runs: more compile time, sometimes a faster step
@@ -136,7 +138,8 @@ class DataConfig:
     long_text: str = "head"  # of a longer text: head (the paper's) | tail | head_tail | windows, which is all of it
     window_stride: Optional[int] = None  # tokens from the start of a window to that of the next; None = half of one
     window_pooling: str = "mean"  # of the logits of a text's windows, where it has one label: mean | max
-    buckets: int = 6  # padded lengths that batches come in: more pad less and compile more
+    buckets: int = 6  # padded lengths (packed: shapes) that batches come in: more pad less and compile more
+    packing: bool = False  # several short texts in a row of a batch: the same learning, fewer padded tokens
     cache_dir: Optional[str] = None  # tokenised data; None = inside the workdir
     columns: ColumnsConfig = dataclasses.field(default_factory=ColumnsConfig)
     synthetic: SyntheticConfig = dataclasses.field(default_factory=SyntheticConfig)

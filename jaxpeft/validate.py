@@ -12,6 +12,7 @@ from jaxpeft.data.readers import FORMATS, corpus_format, target_problem
 from jaxpeft.data.synthetic import GENERATORS
 from jaxpeft.errors import InputError
 from jaxpeft.models import shapes
+from jaxpeft.models.attention import IMPLEMENTATIONS
 from jaxpeft.models.quantised import KINDS
 from jaxpeft.peft import METHODS, patterns
 from jaxpeft.tasks.registry import TASKS
@@ -21,6 +22,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "parallel": ("auto", "jit", "pmap", "sharded"),
     "model.dtype": ("float32", "bfloat16"),
     "model.quantise": ("none", *KINDS),
+    "model.attention": IMPLEMENTATIONS,
     "model.lowercase": ("auto", "yes", "no"),
     "peft.method": tuple(METHODS),
     "peft.lora.bias": ("none", "all", "lora_only"),
@@ -154,6 +156,8 @@ def _combination_problems(config: Config) -> Iterator[str]:
             f"config.model.quantise is {config.model.quantise!r}, and peft.method {peft.method!r} trains the base "
             f"itself: set model.quantise=none, or a method that leaves the base as it is ({frozen})"
         )
+    if config.model.attention == "cudnn" and config.model.dtype == "float32":
+        yield "config.model.attention is 'cudnn', which computes in half precision: set model.dtype=bfloat16"
     yield from patterns.problems("peft.lora.rank_pattern", peft.lora.rank_pattern, whole=True)
     yield from patterns.problems("peft.lora.alpha_pattern", peft.lora.alpha_pattern, whole=False)
     if problem := target_problem(data):

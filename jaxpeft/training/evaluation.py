@@ -1,20 +1,23 @@
 """Logits of a split, by one road for training, evaluate and predict: so that they agree to the bit."""
 
 import collections
-from collections.abc import Sequence
+import functools
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from jaxpeft.data.batches import Batch, BatchPlan, assemble, plan_evaluation
+from jaxpeft.data.batches import Batch, assemble, plan_evaluation
+from jaxpeft.data.packing import Placed, assemble_packed, plan_evaluation_packed
 from jaxpeft.data.rows import Rows
-from jaxpeft.data.tokenise import Examples, TextEncoder
+from jaxpeft.data.tokenise import Encoded, Examples, TextEncoder
 from jaxpeft.peft import Tree
 from jaxpeft.tasks.task import Task
 from jaxpeft.training.parallel import Placement
-from jaxpeft.training.step import forward_pass
+from jaxpeft.training.step import INPUTS, forward_pass
 
+Answers = Callable[[np.ndarray], Iterable[tuple[int, np.ndarray]]]  # a batch's output -> examples and their logits
 BATCHES_IN_FLIGHT = 4  # the host prepares this far ahead before it asks for logits
 
 
@@ -25,10 +28,20 @@ def prepare(rows: Rows, encoder: TextEncoder, task: Task, cache: Path | None) ->
 
 
 class Evaluator:
-    """The forward pass of one model on a placement: compiled once a length."""
+    """The forward pass of one model on a placement: compiled once a length.
 
-    def __init__(self, graphdef: object, placement: Placement, buckets: Sequence[int], batch_size: int):
-        self._placement, self._buckets, self._batch_size = placement, buckets, batch_size
+    `packs`: rows hold several texts, each behind the model's prompt of so many tokens. None = a text a row.
+    """
+
+    def __init__(
+        self,
+        graphdef: object,
+        placement: Placement,
+        buckets: Sequence[int],
+        batch_size: int,
+        packs: int | None = None,
+    ):
+        self._placement, self._buckets, self._batch_size, self._packs = placement, buckets, batch_size, packs
         self._forward = placement.compiled(forward_pass(graphdef), batch_argument=2)
 
     def logits(self, trainable: Tree, frozen: Tree, examples: Examples) -> np.ndarray:
@@ -38,19 +51,41 @@ class Evaluator:
         """
         encoded = examples.encoded
         found: list[np.ndarray] = [np.empty(0)] * len(encoded)
-        in_flight: collections.deque[tuple[BatchPlan, Any]] = collections.deque()
+        in_flight: collections.deque[tuple[Answers, Any]] = collections.deque()
 
-        def gather(plan: BatchPlan, output: Any) -> None:
-            for example, logits in zip(plan.examples, self._placement.gather(output), strict=False):
+        def gather(answers: Answers, output: Any) -> None:
+            for example, logits in answers(self._placement.gather(output)):
                 found[example] = logits if encoded.leads is None else logits[np.flatnonzero(encoded.leads_of(example))]
 
+        for batch, answers in self._padded(encoded) if self._packs is None else self._packed(encoded, self._packs):
+            inputs = self._placement.shard({name: batch[name] for name in INPUTS if name in batch}, axis=0)
+            in_flight.append((answers, self._forward(trainable, frozen, inputs)))
+            if len(in_flight) > BATCHES_IN_FLIGHT:
+                gather(*in_flight.popleft())
+        for answers, output in in_flight:
+            gather(answers, output)
+        return np.stack(found) if encoded.leads is None else np.concatenate(found)
+
+    def _padded(self, encoded: Encoded) -> Iterator[tuple[Batch, Answers]]:
+        """Batches of a text a row."""
         rows = self._placement.own_rows(self._batch_size)
         for plan in plan_evaluation(encoded.lengths, self._buckets, self._batch_size):
             batch = assemble(plan.part(rows), encoded, None, len(rows))
-            inputs: Batch = {name: batch[name] for name in ("ids", "mask", "segments") if name in batch}
-            in_flight.append((plan, self._forward(trainable, frozen, self._placement.shard(inputs, axis=0))))
-            if len(in_flight) > BATCHES_IN_FLIGHT:
-                gather(*in_flight.popleft())
-        for plan, output in in_flight:
-            gather(plan, output)
-        return np.stack(found) if encoded.leads is None else np.concatenate(found)
+            yield batch, functools.partial(zip, plan.examples, strict=False)
+
+    def _packed(self, encoded: Encoded, prompt: int) -> Iterator[tuple[Batch, Answers]]:
+        """Batches of rows that hold several texts, each behind a prompt."""
+        longest, parts = self._buckets[-1], self._placement.parts
+        plans = plan_evaluation_packed(encoded.lengths, longest, self._batch_size, virtual=prompt, parts=parts)
+        for placed, (rows, length) in plans:
+            own = self._placement.own_rows(rows)
+            yield (
+                assemble_packed(placed.part(own), encoded, None, (len(own), length), prompt),
+                functools.partial(_unpacked, placed, prompt, of_tokens=encoded.leads is not None),
+            )
+
+
+def _unpacked(placed: Placed, prompt: int, output: np.ndarray, *, of_tokens: bool) -> Iterator[tuple[int, np.ndarray]]:
+    """Each example with its logits among those of rows: [R, K, C], or of every token [R, T, C]."""
+    for example, row, slot, start in zip(placed.examples, placed.row, placed.slot, placed.start, strict=True):
+        yield example, output[row, start + prompt :] if of_tokens else output[row, slot]

@@ -11,6 +11,7 @@ import numpy as np
 
 from jaxpeft.config import Config
 from jaxpeft.data.batches import Batch, BatchPlan, assemble, plan_epoch
+from jaxpeft.data.packing import Packing
 from jaxpeft.data.tokenise import Examples
 from jaxpeft.errors import InputError
 from jaxpeft.peft import FROZEN, Tree
@@ -74,10 +75,11 @@ class Loop:
         workdir: Workdir,
         progress: Progress,
         memory: PeakMemory,
+        packing: Packing | None = None,
     ):
         self.config, self.system, self.task = config, system, task
         self.train, self.targets, self.validation = train, task.targets(train), validation
-        self.buckets, self.placement, self.evaluator = buckets, placement, evaluator
+        self.buckets, self.packing, self.placement, self.evaluator = buckets, packing, placement, evaluator
         self.workdir, self.progress, self.memory = workdir, progress, memory
         settings = config.train
         self.steps_per_epoch = math.ceil(len(train.encoded) / (settings.batch_size * settings.accumulate))
@@ -164,9 +166,21 @@ class Loop:
         size = settings.batch_size * settings.accumulate
         if self._epoch_plans[0] != epoch:
             seed = seed_of(self.config, "data")
-            plans = plan_epoch(self.train.encoded.lengths, self.buckets, size, seed=seed, epoch=epoch)
+            if self.packing is None:
+                plans = plan_epoch(self.train.encoded.lengths, self.buckets, size, seed=seed, epoch=epoch)
+            else:
+                plans = self.packing.plan_epoch(len(self.train.encoded), size, seed=seed, epoch=epoch)
             self._epoch_plans = epoch, plans
         plan = self._epoch_plans[1][index]
+        if self.packing is not None:
+            return plan, self.packing.batch(
+                plan.examples,
+                self.train.encoded,
+                self.targets,
+                passes=settings.accumulate,
+                batch_size=settings.batch_size,
+                own_rows=self.placement.own_rows,
+            )
         own = self.placement.own_rows(settings.batch_size)
         rows = (np.arange(0, size, settings.batch_size)[:, None] + own).ravel()
         batch = assemble(plan.part(rows), self.train.encoded, self.targets, len(rows))

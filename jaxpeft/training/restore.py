@@ -106,13 +106,14 @@ class Restored(Finished):
 
     def _compiled(self) -> Evaluator:
         buckets, size = tuple(self.result["buckets"]), self.config.train.eval_batch_size
-        return Evaluator(self.system.graphdef, self._placement, buckets, size)
+        packs = self.system.prompt_length() if self.config.data.packing else None
+        return Evaluator(self.system.graphdef, self._placement, buckets, size, packs)
 
     def _program(self) -> tuple[Any, ...]:
         """What the compiled forward pass depends on."""
         leaves, structure = jax.tree.flatten((self.system.trainable, self.system.frozen))
         shapes, config = [(leaf.shape, leaf.dtype) for leaf in leaves], self.config
-        place = dataclasses.astuple(config.mesh), config.parallel, config.train.eval_batch_size
+        place = dataclasses.astuple(config.mesh), config.parallel, config.train.eval_batch_size, config.data.packing
         return self.system.graphdef, structure, shapes, self.result["buckets"], place
 
     @property

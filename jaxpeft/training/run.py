@@ -13,6 +13,7 @@ from jaxpeft import runtime
 from jaxpeft.config import Config
 from jaxpeft.data.batches import bucket_lengths
 from jaxpeft.data.load import load as load_data
+from jaxpeft.data.packing import Packing
 from jaxpeft.data.splits import Splits
 from jaxpeft.data.tokenise import Examples, private_folder
 from jaxpeft.errors import InputError
@@ -24,7 +25,7 @@ from jaxpeft.training.checkpoint import save_best
 from jaxpeft.training.evaluation import Evaluator, prepare
 from jaxpeft.training.export import can_export, export
 from jaxpeft.training.loop import Loop, Outcome, seed_of
-from jaxpeft.training.parallel import placement
+from jaxpeft.training.parallel import Placement, placement
 from jaxpeft.training.progress import Progress
 from jaxpeft.training.report import final_table
 from jaxpeft.training.workdir import Workdir, read_json, write_json, write_lines
@@ -59,7 +60,8 @@ def train(config: Config, workdir: Workdir, *, started: float) -> dict[str, Any]
     examples = _prepare(config, splits, model, task, workdir)
     buckets = bucket_lengths(examples["train"].encoded.lengths, config.data.buckets, config.data.max_length)
     _check_alike(model, examples)
-    evaluator = Evaluator(model.graphdef, place, buckets, config.train.eval_batch_size)
+    packs = model.prompt_length() if config.data.packing else None
+    evaluator = Evaluator(model.graphdef, place, buckets, config.train.eval_batch_size, packs)
     progress = Progress(workdir.tensorboard, silent=not first)
     _announce(config, model, examples, splits, progress)
     progress.say(origin)
@@ -75,6 +77,7 @@ def train(config: Config, workdir: Workdir, *, started: float) -> dict[str, Any]
         workdir=workdir,
         progress=progress,
         memory=memory,
+        packing=None if packs is None else _packing(config, examples["train"], buckets, packs, place),
     )
     outcome = loop.run()
     logits = _test_logits(outcome, examples, evaluator, loop)
@@ -109,6 +112,18 @@ def _prepare(config: Config, splits: Splits, model: system.System, task: Task, w
     cache = Path(named).expanduser() / "tokens" if named else workdir.cache
     private_folder(cache)
     return {name: prepare(getattr(splits, name), model.encoder, task, cache) for name in SPLITS}
+
+
+def _packing(config: Config, train: Examples, buckets: tuple[int, ...], virtual: int, place: Placement) -> Packing:
+    return Packing.of(
+        train.encoded.lengths,
+        config.train.batch_size,
+        count=config.data.buckets,
+        longest=buckets[-1],
+        virtual=virtual,
+        parts=place.parts,
+        seed=seed_of(config, "data"),
+    )
 
 
 def _check_alike(model: system.System, examples: Mapping[str, Examples]) -> None:

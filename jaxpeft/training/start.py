@@ -42,6 +42,7 @@ def build(config: Config, classes: Sequence[str], adapter: Adapter | None) -> tu
 
     Raises InputError for an adapter of another task, base or labels, or whose tensors do not fit.
     """
+    system.check_attention(config)
     seed = seed_of(config, "init")
     if adapter is None:
         built = system.build(config, classes, seed=seed)

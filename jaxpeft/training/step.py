@@ -15,7 +15,7 @@ from jaxpeft.peft import Tree, unflatten
 
 Arrays = dict[str, jax.Array]
 LossFunction = Callable[[jax.Array, Arrays], jax.Array]
-INPUTS = ("ids", "mask", "segments")
+INPUTS = ("ids", "mask", "segments", "lengths")
 
 
 def train_step(

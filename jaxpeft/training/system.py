@@ -14,6 +14,7 @@ from jaxpeft.config import Config
 from jaxpeft.data.tokenise import TextEncoder, text_encoder
 from jaxpeft.errors import InputError
 from jaxpeft.models import MODELS, pretrained
+from jaxpeft.models.attention import flash_problems
 from jaxpeft.models.quantised import Quantised
 from jaxpeft.peft.hf_format import whole_modules
 from jaxpeft.tasks.registry import TASKS
@@ -40,6 +41,10 @@ class System:
         leaves = {**self.trainable, **self.frozen}
         return {peft.base_path(path): leaf for path, leaf in leaves.items() if self.labels[path] != peft.HEAD}
 
+    def prompt_length(self) -> int:
+        """Virtual tokens that stand before every text."""
+        return peft.unflatten(self.graphdef, {**self.trainable, **self.frozen}).virtual.prompt_length
+
     def count(self) -> dict[str, int]:
         """`peft_params`, `head_params`, `trainable_params` (their sum) and `total_params`."""
         model = peft.unflatten(self.graphdef, {**self.trainable, **self.frozen})
@@ -57,7 +62,12 @@ def abstract(config: Config, hf_config: dict[str, Any], classes: int) -> Any:
     """The model of a parsed `config.json` without adapters and without memory."""
     architecture, settings = MODELS[hf_config["model_type"]], config.model
     model_config = architecture.config.from_hf(
-        hf_config, num_labels=classes, dtype=settings.dtype, remat=settings.remat, unroll=settings.unroll
+        hf_config,
+        num_labels=classes,
+        dtype=settings.dtype,
+        attention=settings.attention,
+        remat=settings.remat,
+        unroll=settings.unroll,
     )
     model_class = architecture.heads[TASKS[config.task].head]
     return nnx.eval_shape(lambda: model_class(model_config))
@@ -196,6 +206,21 @@ def _system(
 def is_matrix_of_layers(path: str) -> bool:
     """Whether a leaf of the bare model is what `model.quantise` is about."""
     return path.startswith("layers.") and path.endswith(".kernel")
+
+
+def check_attention(config: Config) -> None:
+    """Raises InputError where `model.attention` asks for cuDNN, and training here would not get it."""
+    if config.model.attention != "cudnn":
+        return
+    folder = pretrained.resolve(config.model.ref, allow_download=config.model.allow_download)
+    sizes = abstract(config, pretrained.read_config(folder), 2).config  # how many labels there are has no part in it
+    virtual = (peft.virtual_tokens(config.peft),)
+    problems = flash_problems(sizes.dtype, sizes.head_size, sizes.attention_probs_dropout_prob, virtual)
+    if problems:
+        raise InputError(
+            f"model.attention is 'cudnn', whose flash attention cannot train {config.model.ref} here: "
+            f"{'; '.join(problems)}. model.attention=auto takes it wherever it can"
+        )
 
 
 def check_length(config: Config, model: Any) -> None:
