@@ -162,7 +162,7 @@ class TrainConfig:
     clip: Optional[float] = 1.0  # global norm of the trained gradients
     eval_every: Optional[int] = None  # steps; None = each epoch
     checkpoint_every: Optional[int] = None  # steps; None = at each evaluation and after a minute without one
-    eval_batch_size: int = 64
+    eval_batch_size: int = 64  # texts of up to 128 tokens; of longer ones fewer
     select_metric: Optional[str] = None  # the score that says which step is best; None = the task's own
     class_weights: str = "none"  # none | balanced: every class weighs the same in the loss, however rare
     focal_gamma: float = 0.0  # above 0, answers that are right already weigh less (focal loss, Lin et al. 2017)

@@ -12,6 +12,7 @@ import numpy as np
 
 from jaxpeft.data.tokenise import Encoded
 
+FULL_LENGTH = 128  # tokens: batches for evaluation have fewer rows where texts are longer
 MULTIPLE = 8  # padded lengths are multiples of this, as vector units and tensor cores like them
 Batch = dict[str, np.ndarray]
 
@@ -84,11 +85,29 @@ def plan_epoch(
     return [plans[i] for i in generator.permutation(len(plans))]
 
 
-def plan_evaluation(lengths: np.ndarray, buckets: Sequence[int], batch_size: int) -> list[BatchPlan]:
-    """Batches for evaluation: sorted by length, every example once."""
+def evaluation_rows(length: int, batch_size: int, parts: int) -> int:
+    """Rows of a batch for evaluation: `batch_size`; of long texts fewer, so that it has no more tokens for them."""
+    return max(batch_size * min(FULL_LENGTH, length) // length // parts, 1) * parts
+
+
+def plan_evaluation(lengths: np.ndarray, buckets: Sequence[int], batch_size: int, parts: int) -> list[BatchPlan]:
+    """Batches for evaluation: sorted by length, every example once, of `evaluation_rows` at most.
+
+    What does not fill a batch of its bucket goes into the next longer one, where that pads less.
+    """
     order = np.argsort(lengths, kind="stable")
-    chunks = [order[start : start + batch_size] for start in range(0, len(order), batch_size)]
-    return [BatchPlan(chunk, buckets[int(np.searchsorted(buckets, lengths[chunk[-1]]))]) for chunk in chunks]
+    ends = np.searchsorted(lengths[order], buckets, side="right")
+    plans, start = [], 0
+    for length, longer, end in zip(buckets, (*buckets[1:], np.inf), ends.tolist(), strict=True):
+        rows = evaluation_rows(length, batch_size, parts)
+        while start < end:
+            members = order[start : min(start + rows, end)]
+            empty = (rows - len(members)) * length
+            if 0 < empty > len(members) * (longer - length) and end < len(order):
+                break
+            plans.append(BatchPlan(members, length))
+            start += len(members)
+    return plans
 
 
 def assemble(plan: BatchPlan, encoded: Encoded, targets: Targets | None, batch_size: int) -> Batch:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from jaxpeft.data.batches import Batch, assemble, plan_evaluation
+from jaxpeft.data.batches import Batch, assemble, evaluation_rows, plan_evaluation
 from jaxpeft.data.packing import Placed, assemble_packed, plan_evaluation_packed
 from jaxpeft.data.rows import Rows
 from jaxpeft.data.tokenise import Encoded, Examples, TextEncoder
@@ -68,8 +68,9 @@ class Evaluator:
 
     def _padded(self, encoded: Encoded) -> Iterator[tuple[Batch, Answers]]:
         """Batches of a text a row."""
-        rows = self._placement.own_rows(self._batch_size)
-        for plan in plan_evaluation(encoded.lengths, self._buckets, self._batch_size):
+        size, parts = self._batch_size, self._placement.parts
+        for plan in plan_evaluation(encoded.lengths, self._buckets, size, parts):
+            rows = self._placement.own_rows(evaluation_rows(plan.length, size, parts))
             batch = assemble(plan.part(rows), encoded, None, len(rows))
             yield batch, functools.partial(zip, plan.examples, strict=False)
 

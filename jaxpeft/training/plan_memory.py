@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxpeft import peft
-from jaxpeft.data.batches import MULTIPLE
+from jaxpeft.data.batches import MULTIPLE, evaluation_rows
 from jaxpeft.training.blueprint import Blueprint
 from jaxpeft.training.optimizer import optimizer
 from jaxpeft.training.step import forward_pass, train_step
@@ -53,8 +53,8 @@ def training_program(blueprint: Blueprint, batch_size: int) -> Program:
 
 
 def evaluation_program(blueprint: Blueprint, batch_size: int) -> Program:
-    """A forward pass over B texts, each as long as texts may be."""
-    batch = _inputs(blueprint, (batch_size,))
+    """A forward pass over texts as long as they may be: so many of the B that have room."""
+    batch = _inputs(blueprint, (evaluation_rows(padded_length(blueprint), batch_size, 1),))
     forward = forward_pass(peft.flatten(blueprint.model)[0])
     return Program(forward, (blueprint.trainable, blueprint.frozen, batch), (), batch)
 

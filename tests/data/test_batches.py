@@ -7,7 +7,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jaxpeft.data.batches import BatchPlan, Targets, assemble, bucket_lengths, plan_epoch, plan_evaluation
+from jaxpeft.data.batches import (
+    BatchPlan,
+    Targets,
+    assemble,
+    bucket_lengths,
+    evaluation_rows,
+    plan_epoch,
+    plan_evaluation,
+)
 from jaxpeft.data.tokenise import Encoded
 
 LENGTHS = st.lists(st.integers(2, 60), min_size=1, max_size=40).map(np.array)
@@ -58,13 +66,26 @@ def test_a_plan_depends_on_seed_and_epoch_alone():
     assert len({tuple(order(seed, epoch)) for seed in (1, 2) for epoch in (0, 1, 2)}) == 6
 
 
-@given(LENGTHS, st.integers(1, 9))
-def test_evaluation_has_every_example_once_in_its_shortest_bucket(lengths, size):
+@given(LENGTHS, st.integers(1, 9), st.integers(1, 3))
+def test_evaluation_has_every_example_once_sorted_by_length(lengths, size, parts):
     buckets = bucket_lengths(lengths, 3, 60)
-    plans = plan_evaluation(lengths, buckets, size)
-    assert sorted(np.concatenate([plan.examples for plan in plans])) == list(range(len(lengths)))
+    plans = plan_evaluation(lengths, buckets, size * parts, parts)
+    order = np.concatenate([plan.examples for plan in plans])
+    assert sorted(order) == list(range(len(lengths)))
+    assert (np.diff(lengths[order]) >= 0).all()
     for plan in plans:
-        assert plan.length == min(bucket for bucket in buckets if bucket >= lengths[plan.examples].max())
+        assert plan.length in buckets
+        assert lengths[plan.examples].max() <= plan.length
+        assert len(plan.examples) <= evaluation_rows(plan.length, size * parts, parts) == size * parts
+
+
+def test_evaluation_takes_fewer_rows_of_long_texts_and_fills_up_with_what_is_left_of_shorter_ones():
+    assert [evaluation_rows(length, 64, 2) for length in (24, 128, 136, 480, 10_000)] == [64, 64, 60, 16, 2]
+    lengths = np.array([24] * 70 + [40] * 20 + [480] * 4)
+    plans = plan_evaluation(lengths, (24, 40, 480), 64, 1)
+    # six of 24 pad less beside 20 of 40 than alone; those 26 are not put beside the four of 480
+    assert [(plan.length, len(plan.examples)) for plan in plans] == [(24, 64), (40, 26), (480, 4)]
+    assert [plan.length for plan in plan_evaluation(np.array([24] * 3), (24, 480), 64, 1)] == [24]
 
 
 def encoded_examples(segments=None):
