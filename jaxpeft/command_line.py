@@ -18,6 +18,7 @@ from jaxpeft.errors import InputError
 NONE = re.compile(r"--?config\.([\w.]+)=None")  # absl's parsers of numbers know no None; validation knows who may be
 DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS)
 PATTERNS = re.compile(r"(--?config\.[\w.]+_pattern)=(.*)", re.DOTALL)
+NUMBERS = re.compile(r"(--?config\.population\.(?:alphas|learning_rates|head_learning_rates))=(.*)", re.DOTALL)
 
 
 def parse(argv: Sequence[str]) -> list[str]:
@@ -40,7 +41,9 @@ def parse(argv: Sequence[str]) -> list[str]:
 
 
 def _quoted(argument: str) -> str:
-    """`a=1,b=2` for a tuple of patterns as one string: ml_collections would take it for broken Python."""
+    """Lists that ml_collections would take for broken Python, or for numbers, as one string: `a=1,b=2`, `1e-4,3e-4`."""
+    if found := NUMBERS.fullmatch(argument):
+        return f"{found[1]}={found[2]!r}"
     found = PATTERNS.fullmatch(argument)
     if found is None:
         return argument

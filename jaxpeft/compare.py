@@ -100,7 +100,10 @@ def _classes(first: Path, second: Path) -> list[str]:
     for folder in (first, second):
         if not Workdir(folder).result.exists():
             raise InputError(f"{folder} holds no result.json: expected the workdir of a finished run")
-        found.append(read_json(Workdir(folder).result)["labels"])
+        result = read_json(Workdir(folder).result)
+        if "members" in result:
+            raise InputError(f"{folder} holds a population: name one of its members, {folder}/members/NAME")
+        found.append(result["labels"])
     if set(found[0]) != set(found[1]):
         different = ", ".join(sorted(set(found[0]) ^ set(found[1])))
         raise InputError(f"{first} and {second} were trained on different labels; only one has: {different}")

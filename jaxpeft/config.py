@@ -188,8 +188,20 @@ class SeedsConfig:
 
 
 @dataclasses.dataclass
+class PopulationConfig:
+    """Runs that train together on one base: one for each combination of what is listed. All empty: a single run."""
+
+    seeds: tuple[int, ...] = ()  # values of seed
+    draws: tuple[int, ...] = ()  # values of seeds.data: few-shot draws, splits and orders of the data
+    ranks: tuple[int, ...] = ()  # values of peft.lora.rank
+    alphas: tuple[str, ...] = ()  # values of peft.lora.alpha; the three of numbers that are not whole hold text: "16"
+    learning_rates: tuple[str, ...] = ()
+    head_learning_rates: tuple[str, ...] = ()
+
+
+@dataclasses.dataclass
 class Config:
-    """One experiment."""
+    """One experiment, or a population of some."""
 
     name: str = "experiment"
     task: str = "sequence_classification"  # sequence_classification | relation_extraction | token_classification
@@ -201,6 +213,7 @@ class Config:
     data: DataConfig = dataclasses.field(default_factory=DataConfig)
     train: TrainConfig = dataclasses.field(default_factory=TrainConfig)
     seeds: SeedsConfig = dataclasses.field(default_factory=SeedsConfig)
+    population: PopulationConfig = dataclasses.field(default_factory=PopulationConfig)
 
 
 def to_json(config: Config) -> str:
@@ -228,6 +241,9 @@ def settle(config: Config) -> Config:
         set_leaf(config, name, tuple(part for part in parts if part))
     for name in ("peft.lora.rank_pattern", "peft.lora.alpha_pattern"):
         set_leaf(config, name, tuple(part for entry in values[name] for part in _divided(entry)))
+    for name in ("population.alphas", "population.learning_rates", "population.head_learning_rates"):
+        parts = (part.strip(" ()[]'\"") for entry in values[name] for part in entry.split(","))
+        set_leaf(config, name, tuple(part for part in parts if part))
     for name in ("model.ref", "peft.init_from", "data.path", "data.split_lists", "data.cache_dir"):
         path = os.path.expanduser(values[name] or "")
         if os.path.exists(path):  # else a package, a hub id, nothing, or an error later

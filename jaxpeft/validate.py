@@ -6,6 +6,7 @@ import typing
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from jaxpeft import population
 from jaxpeft.config import Config, leaves
 from jaxpeft.data.cuts import LONG_TEXT
 from jaxpeft.data.readers import FORMATS, corpus_format, target_problem
@@ -84,8 +85,11 @@ def validate(config: Config, *, for_plan: bool = False) -> None:
     """
     problems = list(_type_problems(config))
     if not problems:
-        problems = [*_value_problems(leaves(config)), *_combination_problems(config)]
-        problems += [] if for_plan else _presence_problems(config)
+        problems = [*_value_problems(leaves(config)), *_combination_problems(config), *population.problems(config)]
+        if not for_plan:
+            problems += _presence_problems(config)
+        elif population.is_one(config):
+            problems.append("config.population is set, and --mode=plan plans one run: leave it out to plan a member")
     if problems:
         raise InputError(*problems)
 

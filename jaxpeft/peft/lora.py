@@ -197,7 +197,12 @@ def _rank_and_scale(name: str, layer: int | None, config: LoraConfig) -> tuple[i
         return 0, 0.0
     rank = int(patterns.value_of(name, patterns.parse(config.rank_pattern), config.rank))
     alpha = patterns.value_of(name, patterns.parse(config.alpha_pattern), config.alpha)
-    return rank, alpha / (rank**0.5 if config.rslora else rank)
+    return rank, scale_of(rank, alpha, config)
+
+
+def scale_of(rank: int, alpha: float, config: LoraConfig) -> float:
+    """s."""
+    return alpha / (rank**0.5 if config.rslora else rank)
 
 
 @jax.jit

@@ -13,15 +13,15 @@ from jaxpeft.config import Config
 from jaxpeft.data.batches import Batch, BatchPlan, assemble, plan_epoch
 from jaxpeft.data.packing import Packing
 from jaxpeft.data.tokenise import Examples
-from jaxpeft.errors import InputError
-from jaxpeft.peft import FROZEN, Tree
+from jaxpeft.peft import Tree
 from jaxpeft.runtime import PeakMemory
 from jaxpeft.tasks.task import Task
 from jaxpeft.training import processes
 from jaxpeft.training.checkpoint import Checkpoints
 from jaxpeft.training.evaluation import Evaluator
-from jaxpeft.training.optimizer import optimizer, schedule
+from jaxpeft.training.optimizer import learning_rates, optimizer
 from jaxpeft.training.parallel import Placement
+from jaxpeft.training.position import Clock, DivergenceError, Outcome, Position, check_base
 from jaxpeft.training.progress import Progress
 from jaxpeft.training.step import train_step
 from jaxpeft.training.system import System
@@ -32,34 +32,10 @@ SECONDS_BETWEEN_CHECKPOINTS = 60.0
 STEPS_BETWEEN_CLOCKS = 16  # at which several processes agree on the time: they wait for one another and the devices
 
 
-@dataclasses.dataclass
-class Position:
-    """How far a run is: what a checkpoint holds besides arrays. Seconds and counts sum over restarts."""
-
-    base_sha256: str
-    step: int = 0
-    best_step: int = 0
-    best_value: float | None = None
-    stale: int = 0  # evaluations since the best
-    stopped: str | None = None  # why, once training is over
-    train_seconds: float = 0.0  # without compilation and evaluation
-    eval_seconds: float = 0.0
-    compile_seconds: float = 0.0
-    examples: int = 0
-    tokens: int = 0
-
-
-@dataclasses.dataclass
-class Outcome:
-    """What training leaves: where it stopped, and the tree to test."""
-
-    position: Position
-    trainable: Tree
-    tested_step: int
-
-
 class Loop:
     """One run over a system and its splits."""
+
+    row = 0  # of the run's loss among those that a step returns: one a device, or one a member of a population
 
     def __init__(
         self,
@@ -87,16 +63,19 @@ class Loop:
         if settings.steps is not None:
             self.total = min(self.total, settings.steps)
         self.eval_every = settings.eval_every or self.steps_per_epoch
-        self.learning_rate = schedule(settings, settings.learning_rate, self.total)
-        labels = {path: label for path, label in system.labels.items() if label != FROZEN}
-        self.update = optimizer(settings, labels, self.total, plus_ratio=config.peft.lora.plus_ratio)
-        step = train_step(
-            system.graphdef, self.update, task.loss_sum, dropout_seed=seed_of(config, "dropout"), axis=placement.axis
-        )
-        self.step_function = placement.compiled(step, donate=(0, 1), batch_argument=3)
+        self.learning_rates = learning_rates(settings, self.total)
         self._epoch_plans: tuple[int, list[BatchPlan]] = (-1, [])
         self._in_flight: collections.deque[tuple[int, jax.Array]] = collections.deque()
         self.first_step_at: float | None = None
+        self._make_step()
+
+    def _make_step(self) -> None:
+        config, system, placement = self.config, self.system, self.placement
+        ratio = config.peft.lora.plus_ratio
+        self.update = optimizer(config.train, system.trainable_labels(), self.total, plus_ratio=ratio)
+        seed = seed_of(config, "dropout")
+        step = train_step(system.graphdef, self.update, self.task.loss_sum, dropout_seed=seed, axis=placement.axis)
+        self.step_function = placement.compiled(step, donate=(0, 1), batch_argument=3)
 
     def run(self) -> Outcome:
         """Trains from the newest checkpoint, or from the start, to the end."""
@@ -105,20 +84,28 @@ class Loop:
         self.progress.start(self.position.step, self.total)
         if self.total == 0:
             self.position.stopped = self._reason_to_stop()
-        self._start_clock()
-        while self.position.stopped is None:
-            self._take_step()
-            if self._is_over() or self.position.step % self.eval_every == 0:
-                self._evaluate()
-                self._save()
-            elif self._checkpoint_is_due():
-                self._record(leave=0)
-                self._save()
+        self.clock = Clock(self.placement, self.position)
+        try:
+            while self.position.stopped is None:
+                self._take_step()
+                if self._evaluation_is_due():
+                    self._evaluate()
+                    self._save()
+                elif self._checkpoint_is_due():
+                    self._record(leave=0)
+                    self._save()
+        except DivergenceError:
+            self.checkpoints.close()
+            raise
         self.checkpoints.close()
         self.progress.close()
-        last = self.config.train.test_on == "last"
-        trainable = self.placement.unreplicate(self.trainable) if last else self.best
-        return Outcome(self.position, trainable, self.position.step if last else self.position.best_step)
+        return self.outcome()
+
+    def outcome(self) -> Outcome:
+        """What a finished run leaves."""
+        if self.config.train.test_on == "best":
+            return Outcome(self.position, self.best, self.position.best_step)
+        return Outcome(self.position, self.placement.unreplicate(self.trainable), self.position.step)
 
     def _resume(self) -> None:
         trainable, state = self.system.trainable, self.update.init(self.system.trainable)
@@ -126,16 +113,11 @@ class Loop:
         found = self.checkpoints.restore(trainable, state, self.progress.say) if first else None
         position = processes.shared(found and found[3])
         if position is None:
-            self.best, self.position = _on_host(trainable), Position(self.system.base_sha256)
+            self.best, self.position = on_host(trainable), Position(self.system.base_sha256)
         else:
             trainable, state, self.best = processes.shared_tree(found[:3] if found else (trainable, state, trainable))
             self.position = Position(**position)
-            if self.position.base_sha256 != self.system.base_sha256:
-                raise InputError(
-                    f"model.ref {self.config.model.ref!r} holds other tensors than when this run began "
-                    f"(sha256 {self.system.base_sha256[:12]}, then {self.position.base_sha256[:12]}): "
-                    "give the first base, or start in another --workdir"
-                )
+            check_base(self.config, self.system, self.position)
             self.progress.say(f"continues at step {self.position.step} of {self.total}")
         if first:
             self.workdir.cut_metrics(self.position.step)
@@ -150,30 +132,41 @@ class Loop:
         plan, batch = self._batch(number)
         arguments = self.trainable, self.state, self.frozen, self.placement.shard(batch, axis=1), np.uint32(number)
         self.trainable, self.state, loss = self.step_function(*arguments)
-        self.position.step += 1
-        self.position.examples += len(plan.examples)
-        self.position.tokens += int(self.train.encoded.lengths[plan.examples].sum())
-        self._in_flight.append((self.position.step, loss))
+        self.took(plan, loss)
         if self.first_step_at is None:
             jax.block_until_ready(loss)
             self.first_step_at = time.time()
         self._record(leave=STEPS_IN_FLIGHT)
 
+    def took(self, plan: BatchPlan, losses: jax.Array) -> None:
+        """Counts a step that was handed to the devices."""
+        self.position.step += 1
+        self.position.examples += len(plan.examples)
+        self.position.tokens += int(self.train.encoded.lengths[plan.examples].sum())
+        self._in_flight.append((self.position.step, losses))
+
     def _batch(self, number: int) -> tuple[BatchPlan, Batch]:
-        """The plan of a step, and this process's rows of its arrays: [A, B, ...] for A forward passes."""
+        plan = self.plan(number)
+        return plan, self.arrays(plan)
+
+    def plan(self, number: int) -> BatchPlan:
+        """The plan of a step."""
         settings = self.config.train
         epoch, index = divmod(number, self.steps_per_epoch)
-        size = settings.batch_size * settings.accumulate
         if self._epoch_plans[0] != epoch:
-            seed = seed_of(self.config, "data")
+            size, seed = settings.batch_size * settings.accumulate, seed_of(self.config, "data")
             if self.packing is None:
                 plans = plan_epoch(self.train.encoded.lengths, self.buckets, size, seed=seed, epoch=epoch)
             else:
                 plans = self.packing.plan_epoch(len(self.train.encoded), size, seed=seed, epoch=epoch)
             self._epoch_plans = epoch, plans
-        plan = self._epoch_plans[1][index]
+        return self._epoch_plans[1][index]
+
+    def arrays(self, plan: BatchPlan) -> Batch:
+        """This process's rows of a batch: [A, B, ...] for A forward passes."""
+        settings = self.config.train
         if self.packing is not None:
-            return plan, self.packing.batch(
+            return self.packing.batch(
                 plan.examples,
                 self.train.encoded,
                 self.targets,
@@ -182,23 +175,11 @@ class Loop:
                 own_rows=self.placement.own_rows,
             )
         own = self.placement.own_rows(settings.batch_size)
-        rows = (np.arange(0, size, settings.batch_size)[:, None] + own).ravel()
+        rows = (np.arange(0, settings.batch_size * settings.accumulate, settings.batch_size)[:, None] + own).ravel()
         batch = assemble(plan.part(rows), self.train.encoded, self.targets, len(rows))
-        return plan, {
-            name: leaf.reshape(settings.accumulate, len(own), *leaf.shape[1:]) for name, leaf in batch.items()
-        }
+        return {name: leaf.reshape(settings.accumulate, len(own), *leaf.shape[1:]) for name, leaf in batch.items()}
 
-    # Records and the clock
-
-    def _start_clock(self) -> None:
-        self._clock, self._compiled = time.perf_counter(), self.placement.compile_seconds
-
-    def _stop_clock(self) -> None:
-        """Adds the time since the clock was started to training's, compilation apart."""
-        compiling = self.placement.compile_seconds - self._compiled
-        self.position.train_seconds += time.perf_counter() - self._clock - compiling
-        self.position.compile_seconds += compiling
-        self._start_clock()
+    # Records
 
     def _record(self, *, leave: int) -> None:
         """Logs finished steps, all but the last `leave`: the device never waits for the host to read a loss."""
@@ -207,39 +188,33 @@ class Loop:
 
     def _next_record(self) -> dict[str, Any]:
         step, array = self._in_flight.popleft()
-        loss = float(np.asarray(array).reshape(-1)[0])
+        loss = float(np.asarray(array).reshape(-1)[self.row])
         if not math.isfinite(loss):
-            self.checkpoints.close()
-            raise InputError(
+            raise DivergenceError(
                 f"the loss is {loss} at step {step}: lower train.learning_rate, set train.clip, or use "
                 f"model.dtype=float32; checkpoints of earlier steps are in {self.workdir.checkpoints}"
             )
-        return {"step": step, "loss": loss, "learning_rate": float(self.learning_rate(step - 1))}
+        return {"step": step, "loss": loss, "learning_rate": float(self.learning_rates[step - 1, 0])}
 
     def _log(self, record: dict[str, Any]) -> None:
-        self._stop_clock()
+        self.clock.stop()
         self.memory.sample()
         if processes.is_first():
             self.workdir.append_metrics(record)
-        speed = self.position.examples / max(self.position.train_seconds, 1e-9)
-        left = (self.total - record["step"]) * self.position.train_seconds / max(record["step"], 1)
-        self.progress.step(record, self.total, speed, left)
+        seconds = self.clock.position.train_seconds
+        speed = self.position.examples / max(seconds, 1e-9)
+        self.progress.step(record, self.total, speed, (self.total - record["step"]) * seconds / record["step"])
 
     # Evaluation, keeping, stopping
 
     def _evaluate(self) -> None:
         self._record(leave=1)
         record = self._next_record()
-        self._stop_clock()
-        compiled, started = self.placement.compile_seconds, time.perf_counter()
-        logits = self.evaluator.logits(self.trainable, self.frozen, self.validation)
-        scores = self.task.scores(self.task.answers(logits, self.validation), self.validation, resamples=0)
-        values = {name: interval["value"] for name, interval in scores.metrics.items()}
-        self._keep_best(values)
-        compiling = self.placement.compile_seconds - compiled
-        self.position.eval_seconds += time.perf_counter() - started - compiling
-        self.position.compile_seconds += compiling
-        self._start_clock()
+        with self.clock.evaluating():
+            logits = self.evaluator.logits(self.trainable, self.frozen, self.validation)
+            scores = self.task.scores(self.task.answers(logits, self.validation), self.validation, resamples=0)
+            values = {name: interval["value"] for name, interval in scores.metrics.items()}
+            self._keep_best(values)
         self._log({**record, "validation": values})
         name = self.task.select_metric
         shown = "undefined" if values[name] is None else f"{values[name]:.4f}"
@@ -250,13 +225,13 @@ class Loop:
     def _keep_best(self, values: dict[str, float | None]) -> None:
         value, best = values[self.task.select_metric], self.position.best_value
         if self.position.best_step == 0 or (value is not None and (best is None or value > best)):
-            self.best = _on_host(self.placement.unreplicate(self.trainable))
+            self.best = on_host(self.placement.unreplicate(self.trainable))
             self.position.best_value, self.position.best_step, self.position.stale = value, self.position.step, 0
         else:
             self.position.stale += 1
 
-    def _is_over(self) -> bool:
-        return self._reason_to_stop() is not None
+    def _evaluation_is_due(self) -> bool:
+        return self._reason_to_stop() is not None or self.position.step % self.eval_every == 0
 
     def _reason_to_stop(self) -> str | None:
         settings = self.config.train
@@ -279,14 +254,14 @@ class Loop:
         return self._agreed(time.monotonic() - self._saved_at > SECONDS_BETWEEN_CHECKPOINTS)
 
     def _save(self) -> None:
-        self._stop_clock()
+        self.clock.stop()
         trainable, state = self.placement.unreplicate((self.trainable, self.state))
         self.checkpoints.save(trainable, state, self.best, dataclasses.asdict(self.position))
         self._saved_at = time.monotonic()
-        self._start_clock()
+        self.clock.start()
 
 
-def _on_host(tree: Tree) -> Tree:
+def on_host(tree: Tree) -> Tree:
     """A copy that no later step overwrites."""
     return jax.tree.map(np.array, tree)
 

@@ -30,10 +30,7 @@ class Progress:
 
     def start(self, step: int, total: int) -> None:
         """Training goes on from `step` of `total`."""
-        if self._tensorboard is not None:
-            from tensorboardX import SummaryWriter  # slow to import: here, before the clock of training starts
-
-            self._writer = SummaryWriter(str(self._tensorboard), purge_step=step + 1)
+        self._open(step)
         if sys.stderr.isatty() and not self._silent:
             import tqdm
 
@@ -62,6 +59,12 @@ class Progress:
         if self._writer is not None:
             self._writer.close()
 
+    def _open(self, step: int) -> None:
+        if self._tensorboard is not None:
+            from tensorboardX import SummaryWriter  # slow to import: here, before the clock of training starts
+
+            self._writer = SummaryWriter(str(self._tensorboard), purge_step=step + 1)
+
     def _write_scalars(self, record: dict[str, Any]) -> None:
         if self._writer is None:
             return
@@ -70,6 +73,26 @@ class Progress:
         for name, value in scalars.items():
             if value is not None:
                 self._writer.add_scalar(name, value, record["step"])
+
+
+class MemberProgress(Progress):
+    """Of one run among several that train together: scalars of its own, and lines that begin with its name."""
+
+    def __init__(self, name: str, together: Progress, tensorboard: Path):
+        super().__init__(tensorboard)
+        self._name, self._together = name, together
+
+    def say(self, text: str) -> None:
+        """One line among those of all."""
+        self._together.say(f"{self._name}: {text}")
+
+    def start(self, step: int, total: int) -> None:
+        """Training goes on from `step`; the bar is that of all."""
+        self._open(step)
+
+    def step(self, record: dict[str, Any], total: int, examples_per_second: float, seconds_left: float) -> None:
+        """A finished step."""
+        self._write_scalars(record)
 
 
 def _clock(seconds: float) -> str:

@@ -46,6 +46,23 @@ def evaluation_table(report: Mapping[str, Any]) -> str:
     return "\n\n".join(parts) + "\n"
 
 
+def population_table(result: Mapping[str, Any]) -> str:
+    """The members of a population with the score that selects, and its spread over seeds and draws."""
+    metric = result["select_metric"]
+    rows = [["member", "steps", "tested step", *(f"{split} {metric}" for split in _SPLITS)]]
+    for member in result["members"]:
+        scores = [_number(member["metrics"][split][metric]) for split in _SPLITS] if member["metrics"] else ["-", "-"]
+        steps = ["-", "diverged"] if member["steps"] is None else [str(member["steps"]), str(member["tested_step"])]
+        rows.append([member["name"], *steps, *scores])
+    means = [["mean (standard deviation)", "members", *(f"{split} {metric}" for split in _SPLITS)]]
+    for group in result["spread"]:
+        name = ", ".join(f"{axis[:-1]} {value}" for axis, value in group["values"].items()) or "all"
+        found = [group["metrics"].get(split, {}).get(metric, {}) for split in _SPLITS]
+        scores = [f"{_number(one.get('mean'))} ({_number(one.get('sd'))})" for one in found]
+        means.append([name, f"{group['finished']} of {group['members']}", *scores])
+    return f"{aligned(rows)}\n\n{aligned(means)}\n\n{_time(result['timing'])}\n"
+
+
 def comparison_table(report: Mapping[str, Any]) -> str:
     """What `jaxpeft.compare` found, one line a metric."""
     rows = [["metric", "first", "second", "second - first", "p"]]
@@ -87,20 +104,26 @@ def _class_table(classes: Sequence[Mapping[str, Any]], split: str) -> str:
 
 def _size_and_time(result: Mapping[str, Any]) -> list[str]:
     """What was trained, for how long, and in how much memory."""
-    timing = result["timing"]
     trainable, total = result["trainable_params"], result["total_params"]
-    speed = "" if timing["examples_per_s"] is None else f" ({timing['examples_per_s']:.1f} examples/s)"
     lines = [
         f"parameters  {trainable:,} of {total:,} trained ({trainable / total:.2%}): "
         f"{result['peft_params']:,} {result['method']}, {result['head_params']:,} head",
         f"steps       {result['steps']:,}, tested at step {result['tested_step']:,}",
-        f"time        {timing['train_s']:.1f} s training{speed}, "
-        f"{timing['compile_s']:.1f} s compilation, {timing['eval_s']:.1f} s evaluation",
+        _time(result["timing"]),
     ]
     memory = result.get("memory", {})
     if memory.get("peak_bytes"):
         lines.append(f"memory      {memory['peak_bytes'] / 2**20:,.0f} MiB at the peak ({memory['device']})")
     return lines
+
+
+def _time(timing: Mapping[str, Any]) -> str:
+    speed = "" if timing["examples_per_s"] is None else f" ({timing['examples_per_s']:.1f} examples/s)"
+    together = f", of all {timing['members']} members together" if "members" in timing else ""
+    return (
+        f"time        {timing['train_s']:.1f} s training{speed}, "
+        f"{timing['compile_s']:.1f} s compilation, {timing['eval_s']:.1f} s evaluation{together}"
+    )
 
 
 def aligned(rows: Sequence[Sequence[str]]) -> str:

@@ -12,7 +12,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from jaxpeft import runtime
+from jaxpeft import population, runtime
 from jaxpeft.config import Config, from_dict
 from jaxpeft.data.load import load as load_data
 from jaxpeft.data.readers.jsonl_csv import read_rows
@@ -49,6 +49,8 @@ class Finished:
         if not root.is_dir():
             raise InputError(f"--workdir={root}: no such folder")
         self.config = from_dict(read_json(self.workdir.config))
+        if population.is_one(self.config):
+            raise InputError(f"{root} holds a population: name one of its members, --workdir={root}/members/NAME")
         if not self.workdir.result.exists():
             raise InputError(f"{root} holds no result.json: the run has not finished; start its train command again")
         self.result = read_json(self.workdir.result)

@@ -1,7 +1,7 @@
-"""A run that starts from an adapter, `peft.init_from`: its settings first, then its numbers."""
+"""A run's first step: its examples, its system, and `peft.init_from`, an adapter's settings and then its numbers."""
 
 import copy
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,15 +9,23 @@ import jax.numpy as jnp
 
 from jaxpeft import peft
 from jaxpeft.config import Config
+from jaxpeft.data.splits import Splits
+from jaxpeft.data.tokenise import Examples, private_folder
 from jaxpeft.errors import InputError
 from jaxpeft.models import MODELS, pretrained
 from jaxpeft.peft.hf_config import combine, peft_config_from
 from jaxpeft.peft.hf_format import import_tensors
-from jaxpeft.training import system
+from jaxpeft.tasks.task import Task
+from jaxpeft.training import processes, system
 from jaxpeft.training.adapter_folder import Adapter, labels_json, read_adapter
+from jaxpeft.training.evaluation import prepare
 from jaxpeft.training.loop import seed_of
+from jaxpeft.training.progress import Progress
 from jaxpeft.training.system import System, abstract
+from jaxpeft.training.workdir import Workdir
 from jaxpeft.validate import validate
+
+SPLITS = ("train", "validation", "test")
 
 
 def settle(config: Config) -> tuple[Config, Adapter | None]:
@@ -53,6 +61,43 @@ def build(config: Config, classes: Sequence[str], adapter: Adapter | None) -> tu
     new = f"newly initialised: {', '.join(built.new_tensors)}" if built.new_tensors else "the checkpoint's is taken"
     head = "its head included" if has_head else f"which has no head; {new}"
     return built, f"starts from the adapter {adapter.folder}, {head}"
+
+
+def build_beside(config: Config, classes: Sequence[str], adapter: Adapter | None, other: System) -> System:
+    """What `build` makes of another config of the same task, on the base of a system that it made."""
+    built = system.build_beside(config, classes, other, new=other.new_tensors, seed=seed_of(config, "init"))
+    if adapter is not None:
+        _fill(built, adapter, config)
+    return built
+
+
+def prepare_splits(config: Config, splits: Splits, model: System, task: Task, workdir: Workdir) -> dict[str, Examples]:
+    """The splits by name, tokenised or from the cache. Raises InputError for another task's rows."""
+    if not processes.is_first():
+        return {name: prepare(getattr(splits, name), model.encoder, task, cache=None) for name in SPLITS}
+    named = config.data.cache_dir  # a folder inside it: the user's own keeps the permissions that it has
+    cache = Path(named).expanduser() / "tokens" if named else workdir.cache
+    private_folder(cache)
+    return {name: prepare(getattr(splits, name), model.encoder, task, cache) for name in SPLITS}
+
+
+def announce(
+    config: Config, model: System, examples: Mapping[str, Examples], splits: Splits, progress: Progress
+) -> None:
+    """Says what is about to be trained, and on what."""
+    counts = model.count()
+    sizes = ", ".join(f"{name} {len(split)}" for name, split in examples.items())
+    cut = examples["train"].encoded.truncated
+    held = "" if model.quantise == "none" else f", its layers in {model.quantise}"
+    progress.say(f"{config.name}: {config.peft.method} on {config.model.ref}{held}")
+    longest = config.data.max_length
+    progress.say(f"examples: {sizes}; {len(model.classes)} labels; {cut} training texts cut at {longest} tokens")
+    progress.say(f"trains {counts['trainable_params']:,} of {counts['total_params']:,} parameters")
+    if model.ignored_tensors:
+        progress.say(f"tensors of the checkpoint without use here: {', '.join(model.ignored_tensors)}")
+    for name in SPLITS[1:]:
+        if unseen := splits.report[f"unseen_{name}_rows"]:
+            progress.say(f"{name}: {unseen} rows have a label that training lacks; each counts as wrong")
 
 
 def _fill(built: System, adapter: Adapter, config: Config) -> bool:

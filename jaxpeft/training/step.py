@@ -23,18 +23,19 @@ def train_step(
     update: optax.GradientTransformation,
     loss_of: LossFunction,
     *,
-    dropout_seed: int,
+    dropout_seed: Any,
     axis: str | None = None,
+    seen: Callable[[Tree], Tree] = lambda trainable: trainable,
 ) -> Callable[..., tuple[Tree, Any, jax.Array]]:
     """The step over a batch whose arrays are [A, B, ...]: A forward passes accumulate into one update.
 
     `loss_of(logits, micro_batch)` is the weighted sum of the losses of examples, or of words. The step's loss is that
     sum over the sum of weights: of all forward passes and, with `axis`, of all devices, so it does not depend on how
-    a batch is cut. Gradients exist for the trainable tree only.
+    a batch is cut. Gradients exist for the trainable tree only. The model has `seen(trainable)` for its leaves.
     """
 
     def loss_sum(trainable: Tree, frozen: Tree, batch: Arrays, number: jax.Array) -> jax.Array:
-        model = unflatten(graphdef, {**trainable, **frozen})
+        model = unflatten(graphdef, {**seen(trainable), **frozen})
         seeds = example_seeds(dropout_seed, number, batch["example"])
         return loss_of(model(**{name: batch[name] for name in INPUTS if name in batch}, seeds=seeds), batch)
 
@@ -57,6 +58,34 @@ def train_step(
         return optax.apply_updates(trainable, updates), state, loss / weight
 
     return step
+
+
+def population_step(
+    graphdef: Any,
+    rule_at: Callable[[jax.Array], optax.GradientTransformation],
+    loss_of: LossFunction,
+    seen: Callable[[Tree, Arrays], Tree],
+) -> Callable[..., tuple[Tree, Any, jax.Array]]:
+    """The steps of K runs at once: every leaf but the frozen ones has a leading axis [K]; returns K losses.
+
+    `members` says what each run has of its own: `rates` [K, 2] of this step, from which `rule_at` makes its update,
+    `dropout_seed` uint32 [K], and `going` bool [K]: of a run that does not, nothing changes. The model has
+    `seen(trainable, members)` for its leaves.
+    """
+
+    def one(trainable: Tree, state: Any, frozen: Tree, batch: Arrays, number: jax.Array, member: Arrays):
+        step = train_step(
+            graphdef,
+            rule_at(member["rates"]),
+            loss_of,
+            dropout_seed=member["dropout_seed"],
+            seen=lambda tree: seen(tree, member),
+        )
+        *after, loss = step(trainable, state, frozen, batch, number)
+        kept = jax.tree.map(lambda new, old: jnp.where(member["going"], new, old), after, [trainable, state])
+        return *kept, loss
+
+    return jax.vmap(one, in_axes=(0, 0, None, 0, None, 0))
 
 
 def forward_pass(graphdef: Any) -> Callable[[Tree, Tree, Arrays], jax.Array]:

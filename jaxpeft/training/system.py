@@ -15,6 +15,7 @@ from jaxpeft.data.tokenise import TextEncoder, text_encoder
 from jaxpeft.errors import InputError
 from jaxpeft.models import MODELS, pretrained
 from jaxpeft.models.attention import flash_problems
+from jaxpeft.models.layers import initialise
 from jaxpeft.models.quantised import Quantised
 from jaxpeft.peft.hf_format import whole_modules
 from jaxpeft.tasks.registry import TASKS
@@ -44,6 +45,10 @@ class System:
     def prompt_length(self) -> int:
         """Virtual tokens that stand before every text."""
         return peft.unflatten(self.graphdef, {**self.trainable, **self.frozen}).virtual.prompt_length
+
+    def trainable_labels(self) -> dict[str, str]:
+        """Path -> adapter or head, of the leaves that train."""
+        return {path: label for path, label in self.labels.items() if label != peft.FROZEN}
 
     def count(self) -> dict[str, int]:
         """`peft_params`, `head_params`, `trainable_params` (their sum) and `total_params`."""
@@ -133,7 +138,7 @@ def build(
     matched = pretrained.match(model, checkpoint.shapes())
     new, labels = who_trains(config, model, matched.new if new is None else new, saved)
     frozen_bases = {peft.base_path(path) for path, label in labels.items() if label == peft.FROZEN}
-    init_key, adapter_key = jax.random.split(jax.random.key(seed))
+    init_key, adapter_key = _keys(seed)
     sha256 = pretrained.load(
         model,
         checkpoint,
@@ -146,12 +151,16 @@ def build(
     return _system(config, model, folder, labels, tuple(classes), sha256, new, matched.ignored)
 
 
-def build_beside(config: Config, classes: Sequence[str], other: System, *, new: Sequence[str]) -> System:
-    """A system on the base of another, whose leaves the two then share. What trains has values of no meaning.
+def build_beside(
+    config: Config, classes: Sequence[str], other: System, *, new: Sequence[str], seed: int | None = None
+) -> System:
+    """A system on the base of another, whose leaves the two then share.
 
     Args:
         config: the experiment. classes: names of the labels. other: a system of the same base.
         new: leaves that no checkpoint fills.
+        seed: of what is newly initialised; what trains else is as in `other`, untrained and of the same task. With
+            None what trains has values of no meaning.
 
     Raises InputError where the other's base is held in another way, or lacks a part of this one's.
     """
@@ -171,8 +180,18 @@ def build_beside(config: Config, classes: Sequence[str], other: System, *, new: 
     }
     if lacking := sorted(frozen_bases & empty.keys() - shared.keys()):
         raise InputError(f"the base in memory lacks {', '.join(lacking)}: another task's head was loaded with it")
-    filled = {path: shared.get(path, jnp.zeros(leaf.shape)) for path, leaf in empty.items()}
-    model = peft.attach(peft.unflatten(graphdef, filled), config.peft, jax.random.key(0), new)
+    init_key, adapter_key = _keys(seed or 0)
+    untrained = {peft.base_path(path): leaf for path, leaf in other.trainable.items()}
+
+    def start(path: str, shape: tuple[int, ...]) -> jax.Array:
+        if seed is None:
+            return jnp.zeros(shape)
+        if path not in new:
+            return untrained[path]
+        return initialise(path, shape, init_key, standard_deviation=model.config.initializer_range)
+
+    filled = {path: shared[path] if path in shared else start(path, leaf.shape) for path, leaf in empty.items()}
+    model = peft.attach(peft.unflatten(graphdef, filled), config.peft, adapter_key, new)
     return _system(config, model, folder, labels, tuple(classes), other.base_sha256, tuple(new), other.ignored_tensors)
 
 
@@ -201,6 +220,12 @@ def _system(
         new_tensors=new,
         ignored_tensors=ignored,
     )
+
+
+def _keys(seed: int) -> tuple[jax.Array, jax.Array]:
+    """Of the leaves that no checkpoint fills, and of adapters."""
+    init_key, adapter_key = jax.random.split(jax.random.key(seed))
+    return init_key, adapter_key
 
 
 def is_matrix_of_layers(path: str) -> bool:

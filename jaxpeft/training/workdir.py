@@ -54,6 +54,11 @@ class Workdir:
         return self.root / "model"
 
     @property
+    def members(self) -> Path:
+        """Of a population: the folder of each member's workdir."""
+        return self.root / "members"
+
+    @property
     def plots(self) -> Path:
         """Pictures."""
         return self.root / "plots"
@@ -90,7 +95,7 @@ class Workdir:
                 for name in sorted(theirs.keys() | ours.keys())
                 if theirs.get(name, absent) != ours.get(name, absent)
             ]
-            if different and (self.metrics.exists() or self.result.exists()):
+            if different and (self.metrics.exists() or self.members.exists() or self.result.exists()):
                 raise InputError(f"{self.root} holds a run of another config; use another --workdir, or:", *different)
             if different:
                 write_text(self.config, to_json(config))

@@ -15,6 +15,7 @@ from jaxpeft.errors import InputError
 from jaxpeft.models.bert import BertForSequenceClassification
 from jaxpeft.tasks.registry import task_of
 from jaxpeft.training import loop as loop_module
+from jaxpeft.training import position as position_module
 from jaxpeft.training import system
 from jaxpeft.training.evaluation import Evaluator, prepare
 from jaxpeft.training.loop import Loop, seed_of
@@ -94,6 +95,7 @@ def test_it_stops_when_the_seconds_are_used_up(head_only, tmp_path, monkeypatch)
     ticks = itertools.count()
     clock = types.SimpleNamespace(perf_counter=lambda: next(ticks), monotonic=lambda: 0.0, time=lambda: 0.0)
     monkeypatch.setattr(loop_module, "time", clock)
+    monkeypatch.setattr(position_module, "time", clock)
     outcome = make_loop(head_only(train__seconds=12.0), tmp_path).run()
     assert outcome.position.stopped == "seconds"
     assert 5 < outcome.position.step < 20

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from jaxpeft.config import TrainConfig
-from jaxpeft.training.optimizer import optimizer, schedule
+from jaxpeft.training.optimizer import learning_rates, optimizer, optimizer_at, schedule
 
 PEAK, STEPS, WARMUP = 2e-3, 50, 8
 
@@ -113,3 +113,25 @@ def test_a_small_gradient_is_not_clipped():
         _, state = one_update(TrainConfig(clip=clip, **CONSTANT), gradients)
         moments = [leaf for leaf in jax.tree.leaves(state) if leaf.ndim == 2]
         assert any(np.allclose(moment, 1e-4) for moment in moments)
+
+
+@pytest.mark.parametrize("name", ["linear", "cosine", "constant"])
+@pytest.mark.parametrize("warmup", [0.0, 0.3])
+def test_a_rule_at_the_rates_of_each_step_is_the_rule_with_a_schedule(name, warmup):
+    config = TrainConfig(learning_rate=0.1, head_learning_rate=0.3, schedule=name, warmup_ratio=warmup)
+    steps, rule = 5, optimizer(config, LEAVES, 5, plus_ratio=4.0)
+    rates = learning_rates(config, steps)
+    assert rates.shape == (steps, 2)
+    trainable = {path: jnp.full((3, 2), 5.0) for path in LEAVES}
+    state, state_at = rule.init(trainable), optimizer_at(config, LEAVES, rates[0]).init(trainable)
+    for number in range(steps):
+        gradients = {path: jnp.full((3, 2), float(number + place)) for place, path in enumerate(LEAVES)}
+        updates, state = rule.update(gradients, state, trainable)
+        at = optimizer_at(config, LEAVES, jnp.asarray(rates[number]), plus_ratio=4.0)
+        updates_at, state_at = at.update(gradients, state_at, trainable)
+        for path in LEAVES:
+            np.testing.assert_allclose(updates_at[path], updates[path], rtol=1e-5, atol=1e-9, err_msg=path)
+
+
+def test_a_run_without_steps_has_no_rates():
+    assert learning_rates(TrainConfig(), 0).shape == (0, 2)
