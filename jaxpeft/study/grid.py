@@ -63,7 +63,7 @@ def resolve(study: Study, folder: Path, corpora: Mapping[str, str] | None = None
             raise InputError(f"experiment {name!r} has no run: an axis is empty or rules leave everything out")
         experiments[name] = [run.id for run in kept]
         runs = {run.id: run for run in kept} | runs
-    ordered = [runs[id] for id in dict.fromkeys(itertools.chain(*experiments.values()))]
+    ordered = [runs[name] for name in dict.fromkeys(itertools.chain(*experiments.values()))]
     rules = [*study.rules, *(rule for grid in study.experiments.values() for rule in grid.rules)]
     if idle := [rule.why for rule in rules if id(rule) not in used]:
         raise InputError(*(f"the rule {why!r} matches no run: is a name in its `when` misspelt?" for why in idle))
