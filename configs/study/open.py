@@ -3,8 +3,9 @@
     python -m jaxpeft.study --config=configs/study/open.py --workdir=studies/open
 
 Full fine-tuning, LoRA and IA3 on the stand-ins of three corpora, and LoRA on those of all seven, three seeds each: 39
-runs, about an hour on two CPU cores. Texts, corpora and epochs are smaller than in the tasks' own configs. The corpora
-are made up, so the scores show how methods differ on the same job, not how well a model does on real notes.
+runs, sized to end within ninety minutes on two CPU cores. Texts, corpora and epochs are smaller than in the tasks' own
+configs. The corpora are made up, so the scores show how methods differ on the same job, not how well a model does on
+real notes.
 """
 
 from jaxpeft.study.design import Choice, Grid, Rule, Study
