@@ -233,8 +233,13 @@ def _readable(axes: Axes) -> str:
 
 
 def _hash(config: Config) -> str:
-    """Eight hexadecimal digits of all settings but the name and where files lie."""
-    values = {name: value for name, value in leaves(config).items() if name not in (*MOVABLE, "name")}
+    """Eight hexadecimal digits of all settings but the name and where files lie.
+
+    Those at their defaults are left out, so that a field which a later version adds makes no new run of an old one.
+    """
+    defaults = leaves(Config())
+    values = {name: value for name, value in leaves(config).items() if value != defaults[name]}
+    values = {name: value for name, value in values.items() if name not in (*MOVABLE, "name")}
     if not _is_place(config.model.ref):
         values["model.ref"] = config.model.ref
     text = json.dumps(values, sort_keys=True, default=str)

@@ -3,6 +3,7 @@
 import pytest
 
 from jaxpeft.errors import InputError
+from jaxpeft.study import grid
 from jaxpeft.study.design import AXES, Choice, Grid, Rule, Study, load_study
 from jaxpeft.study.grid import resolve
 from tests import tiny
@@ -96,6 +97,13 @@ def test_an_id_lasts_when_a_study_grows_and_files_move(tmp_path):
     here, there = ({"model": (Choice("mine", {"model.ref": str(tmp_path / name)}),)} for name in "ab")
     assert runs(axes=here)[0].id == runs(axes=there)[0].id
     assert runs(axes={"model": ("package:a/b",)})[0].id != runs(axes={"model": ("package:c/b",)})[0].id
+
+
+def test_a_field_at_its_default_is_no_part_of_an_id(monkeypatch):
+    before = runs()[0].id
+    known = grid.leaves
+    monkeypatch.setattr(grid, "leaves", lambda config: {**known(config), "train.added_later": None})
+    assert runs()[0].id == before
 
 
 def test_a_corpus_is_where_the_command_line_says(tmp_path):
