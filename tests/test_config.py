@@ -16,7 +16,7 @@ from jaxpeft.errors import InputError
 from jaxpeft.validate import validate
 from tests import tiny
 
-SHIPPED = sorted(path.relative_to(tiny.ROOT) for path in (tiny.ROOT / "configs").rglob("*.py"))
+SHIPPED = sorted(path.relative_to(tiny.ROOT) for path in (tiny.ROOT / "configs").glob("*.py"))
 PARSE = """
 import json, sys
 from jaxpeft import main

@@ -8,6 +8,7 @@ from jaxpeft.errors import InputError
 GIB = 2**30
 CARDS: Mapping[str, float] = {  # GiB, as the driver reports them, rounded down
     "t4-16g": 15,
+    "rtx2080ti-11g": 10.7,
     "v100-16g": 16,
     "v100-32g": 32,
     "rtx3090-24g": 24,

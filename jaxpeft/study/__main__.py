@@ -1,0 +1,138 @@
+"""Runs a study: a grid of experiments, each finished once whatever happens, and their report.
+
+python -m jaxpeft.study --config=configs/study/smoke.py --workdir=DIR
+python -m jaxpeft.study --config=configs/study/paper.py --workdir=DIR --dry_run   # what it would take; runs nothing
+python -m jaxpeft.study --config=FILE.py --workdir=DIR --corpus=mimic3=/data/mimic3 --corpus=i2b2_2010=/data/i2b2
+python -m jaxpeft.study --config=FILE.py --workdir=DIR --shard=3/8                 # the third of eight processes
+python -m jaxpeft.study --config=FILE.py --workdir=DIR --serve                     # and show the report to a browser
+"""
+
+import contextlib
+import functools
+import http.server
+import importlib
+import importlib.util
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from absl import flags
+
+from jaxpeft.command_line import DISK_ERRORS, report, report_and_exit
+from jaxpeft.errors import InputError
+from jaxpeft.study.progress import Progress
+
+INTERRUPTED = 130  # as a shell has it for Ctrl-C
+
+
+def main(argv: Sequence[str]) -> None:
+    """Runs a study; every user error becomes one message and exit code 2."""
+    try:
+        chosen = _define_flags()
+        rest = chosen(list(argv))
+        if chosen.help:
+            print(__doc__, chosen.get_help(), sep="\n")
+            return
+        if len(rest) > 1:
+            raise InputError(f"unexpected argument {rest[1]!r}: flags begin with --")
+        sys.exit(_study(chosen))
+    except InputError as error:
+        report_and_exit(error)
+    except flags.Error as error:
+        report_and_exit(InputError(str(error)))
+    except OSError as error:
+        if error.errno not in DISK_ERRORS:
+            raise
+        sys.exit(report(error))
+    except KeyboardInterrupt:
+        print("stopped; the same command goes on from here", file=sys.stderr)
+        sys.exit(INTERRUPTED)
+
+
+def _define_flags() -> flags.FlagValues:
+    values = flags.FlagValues()
+    flags.DEFINE_string("config", None, "The study: a Python file with get_study().", flag_values=values)
+    flags.DEFINE_string("workdir", None, "Folder of the study; studies/<name> if left out.", flag_values=values)
+    flags.DEFINE_bool("dry_run", False, "List the runs and what they would take; run nothing.", flag_values=values)
+    flags.DEFINE_string("shard", "1/1", "i/n: run every n-th run, from the i-th.", flag_values=values)
+    flags.DEFINE_bool("serve", False, "In the end serve the report on this machine alone.", flag_values=values)
+    flags.DEFINE_integer("port", 8000, "The port that --serve listens on.", flag_values=values)
+    flags.DEFINE_multi_string("corpus", [], "FORMAT=PATH: where the corpus of a format is.", flag_values=values)
+    flags.DEFINE_bool("help", False, "Show this.", flag_values=values)
+    return values
+
+
+def _study(chosen: flags.FlagValues) -> int:
+    """The exit code: 0 where every run is finished, 2 where what failed is the user's to mend, else 1."""
+    from jaxpeft.study.design import load_study
+    from jaxpeft.study.grid import resolve
+    from jaxpeft.study.runner import run_all, shard_of
+    from jaxpeft.study.store import write_study
+
+    if chosen.config is None:
+        raise InputError("--config=FILE.py is missing, for example --config=configs/study/smoke.py")
+    file = Path(chosen.config)
+    study = load_study(file)
+    number, of = _shard(chosen.shard)
+    plan = resolve(study, file.absolute().parent, _corpora(chosen.corpus), for_plan=chosen.dry_run)
+    runs = shard_of(plan.runs, number, of)
+    if chosen.dry_run:
+        from jaxpeft.study.estimate import table
+
+        print(table(study, runs))
+        return 0
+    folder = Path(chosen.workdir or f"studies/{study.name}")
+    write_study(folder, study, plan)
+    progress = Progress(runs)
+    progress.say(f"{study.name}: {len(runs)} runs in {folder}" + (f", shard {number} of {of}" if of > 1 else ""))
+    outcome = run_all(runs, folder, fresh_process=study.fresh_process, progress=progress)
+    progress.say(f"{outcome.finished} of {len(runs)} runs are finished, {len(outcome.failed)} failed")
+    _report(folder, progress)
+    if chosen.serve:
+        _serve(folder / "report", chosen.port, progress)
+    if not outcome.failed:
+        return 0
+    return 2 if set(outcome.failed.values()) <= {"input", "memory"} else 1
+
+
+def _shard(text: str) -> tuple[int, int]:
+    number, _, of = text.partition("/")
+    if not (number.isdecimal() and of.isdecimal() and 1 <= int(number) <= int(of)):
+        raise InputError(f"--shard={text}: expected i/n with i from 1 to n, as 3/8")
+    return int(number), int(of)
+
+
+def _corpora(given: Sequence[str]) -> dict[str, str]:
+    corpora = {}
+    for entry in given:
+        name, _, path = entry.partition("=")
+        if not path:
+            raise InputError(f"--corpus={entry}: expected FORMAT=PATH, as mimic3=/data/mimic3")
+        if not Path(path).expanduser().exists():
+            raise InputError(f"--corpus={entry}: there is no {path}")
+        corpora[name] = path
+    return corpora
+
+
+def _report(folder: Path, progress: Progress) -> None:
+    """Builds the page of what is finished, where this installation can."""
+    if importlib.util.find_spec("jaxpeft.study.report") is None:
+        return
+    page = importlib.import_module("jaxpeft.study.report")
+    progress.say(f"report: {page.build(folder)}")
+
+
+def _serve(folder: Path, port: int, progress: Progress) -> None:
+    """Until Ctrl-C, and to this machine alone: a report may be of a hospital's data."""
+    handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=str(folder))
+    try:
+        server = http.server.ThreadingHTTPServer(("127.0.0.1", port), handler)
+    except OSError as error:
+        raise InputError(f"--port={port}: {error.strerror}; name another") from None
+    with server, contextlib.suppress(KeyboardInterrupt):
+        progress.say(f"http://127.0.0.1:{server.server_port}/index.html until Ctrl-C")
+        server.serve_forever()
+
+
+if __name__ == "__main__":
+    main(sys.argv)

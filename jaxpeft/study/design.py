@@ -1,0 +1,151 @@
+"""What a study is: its question, its experiments as grids of axes, and the rules of what goes with what.
+
+A study file defines `get_study()` and returns a `Study`. Fields of configs go by their dotted names, as on a command
+line: `peft.lora.rank`.
+"""
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from jaxpeft.errors import InputError
+
+Axes = Mapping[str, Any]  # axis -> the name or value that one run has of it
+Fields = Mapping[str, Any]  # dotted field of a config -> value, or a function of the run's axes that gives it
+
+# Short names of what studies vary. Any dotted field of a config is an axis as well; `task` names a config file.
+AXES: Mapping[str, str] = {
+    "model": "model.ref",
+    "method": "peft.method",
+    "seed": "seed",
+    "rank": "peft.lora.rank",
+    "alpha": "peft.lora.alpha",
+    "dropout": "peft.lora.dropout",
+    "few_shot": "data.few_shot",
+    "protocol": "data.protocol",
+    "max_length": "data.max_length",
+    "learning_rate": "train.learning_rate",
+    "epochs": "train.epochs",
+    "steps": "train.steps",
+    "seconds": "train.seconds",
+    "keep_layers": "model.keep_layers",
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Choice:
+    """One value of an axis that stands for several fields, or has a name of its own.
+
+    `config` is for the axis `task`: the config file to begin from, if it is not the one that `name` says.
+    """
+
+    name: str
+    fields: Fields = dataclasses.field(default_factory=dict)
+    config: str | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Rule:
+    """What runs that agree with `when` also have, or that they are left out. Of several that match the last counts.
+
+    `when` maps an axis to a value or to a tuple of values. `why` is the rule in words, for whoever reads the study.
+    """
+
+    when: Mapping[str, Any]
+    why: str
+    fields: Fields = dataclasses.field(default_factory=dict)
+    leave_out: bool = False
+
+    def matches(self, axes: Axes) -> bool:
+        """Whether a run of these axes is meant."""
+        return all(
+            axes.get(axis) in wanted if isinstance(wanted, tuple) else axes.get(axis) == wanted
+            for axis, wanted in self.when.items()
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class Grid:
+    """One experiment: every combination of its axes' values, `fields` in all of them, less what rules leave out."""
+
+    axes: Mapping[str, tuple[Any, ...]]
+    fields: Fields = dataclasses.field(default_factory=dict)
+    rules: tuple[Rule, ...] = ()
+
+
+@dataclasses.dataclass(frozen=True)
+class Device:
+    """A machine to plan for: a name of `training/cards.py`, and 10^12 operations a second that a step reaches on it."""
+
+    card: str
+    tflops: float
+
+
+@dataclasses.dataclass(frozen=True)
+class TaskSize:
+    """How large a corpus is, for plans made where it is not: training examples and labels."""
+
+    examples: int
+    classes: int
+
+
+DEVICES = (Device("h100-80g", 60.0), Device("rtx2080ti-11g", 6.0))
+
+
+@dataclasses.dataclass(frozen=True)
+class Study:
+    """A question and the experiments that answer it.
+
+    Attributes:
+        experiments: name -> grid. A run that two of them have in common is run once.
+        fields, rules: those of every experiment; a grid's own come after them.
+        prices: money an hour by device: the first key that stands in the device's name counts, "cpu" for any CPU.
+        currency, price_source: of the prices; where and when they were read.
+        reference: axes of the system that costs are told as multiples of; () = none.
+        devices: machines that `--dry_run` plans for. sizes: of the corpora, by task, for the same.
+        fresh_process: every run has a process of its own, so that its memory and its cold start are its own. False
+            keeps one for runs that follow one another on one base, which saves its start; memory is then not told.
+    """
+
+    name: str
+    question: str
+    experiments: Mapping[str, Grid]
+    fields: Fields = dataclasses.field(default_factory=dict)
+    rules: tuple[Rule, ...] = ()
+    prices: Mapping[str, float] = dataclasses.field(default_factory=dict)
+    currency: str = "USD"
+    price_source: str = ""
+    reference: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    devices: tuple[Device, ...] = DEVICES
+    sizes: Mapping[str, TaskSize] = dataclasses.field(default_factory=dict)
+    fresh_process: bool = True
+
+
+def load_study(path: Path) -> Study:
+    """What `get_study()` of a study file returns. Raises InputError for a missing or broken file."""
+    get_study = run_file(path, "--config").get("get_study")
+    if not callable(get_study):
+        raise InputError(f"--config={path}: expected a function get_study() that returns a jaxpeft.study.design.Study")
+    study = _called(get_study, path)
+    if not isinstance(study, Study):
+        raise InputError(f"--config={path}: get_study() returned {type(study).__name__}, expected a Study")
+    return study
+
+
+def run_file(path: Path, named: str) -> dict[str, Any]:
+    """The names that a Python file defines. Raises InputError, which says that `named` names it."""
+    if not path.is_file():
+        raise InputError(f"{named}={path}: no such file")
+    namespace: dict[str, Any] = {"__name__": "config", "__file__": str(path)}
+    code = _called(lambda: compile(path.read_text(encoding="utf-8"), str(path), "exec"), path)
+    _called(lambda: exec(code, namespace), path)
+    return namespace
+
+
+def _called(function: Callable[[], Any], path: Path) -> Any:
+    try:
+        return function()
+    except Exception as error:
+        lines = str(error).splitlines() or [""]
+        raise InputError(f"{path} cannot be run: {type(error).__name__}: {lines[0]}") from None

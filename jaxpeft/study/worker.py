@@ -1,0 +1,109 @@
+"""The process that trains: it reads one run a line from its parent, and answers each with one line.
+
+It ends when its parent does. What a run prints goes to the run's log.
+"""
+
+import time
+
+STARTED = time.time()  # before the slow imports: a cold start is measured from here
+
+import contextlib  # noqa: E402
+import json  # noqa: E402
+import os  # noqa: E402
+import queue  # noqa: E402
+import sys  # noqa: E402
+import threading  # noqa: E402
+import traceback  # noqa: E402
+from pathlib import Path  # noqa: E402
+from typing import Any  # noqa: E402
+
+from absl import logging  # noqa: E402
+
+from jaxpeft.runtime import keep_freed_memory  # noqa: E402
+
+OUT_OF_MEMORY = "RESOURCE_EXHAUSTED"  # in the message of every runtime of XLA's
+KILL_ME_FIRST = "500"  # of -1000 to 1000: where memory runs out the study's own process should stay
+
+
+def main(answers: int) -> None:
+    """Serves runs until standard input ends; `answers` is the file descriptor to answer on."""
+    _volunteer()
+    logging.set_verbosity(logging.ERROR)  # jax and orbax tell of every backend and save
+    jobs: queue.Queue[dict[str, Any]] = queue.Queue()
+    threading.Thread(target=_read_jobs, args=(jobs,), daemon=True).start()
+    started = STARTED
+    with os.fdopen(answers, "w", encoding="utf-8") as channel:
+        while True:
+            job = jobs.get()
+            _print_to(Path(job["folder"], "logs", f"{job['id']}.log"))
+            answer = _run(job, started)
+            channel.write(json.dumps(answer) + "\n")
+            channel.flush()
+            started = time.time()
+
+
+def _read_jobs(jobs: queue.Queue[dict[str, Any]]) -> None:
+    for line in sys.stdin:
+        jobs.put(json.loads(line))
+    os._exit(0)  # the parent has closed its end or is dead: whatever runs goes on from its checkpoint next time
+
+
+def _volunteer() -> None:
+    with contextlib.suppress(OSError):  # not Linux
+        Path("/proc/self/oom_score_adj").write_text(KILL_ME_FIRST, encoding="ascii")
+
+
+def _print_to(log: Path) -> None:
+    log.parent.mkdir(parents=True, exist_ok=True)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    os.dup2(descriptor, 1)
+    os.dup2(descriptor, 2)
+    os.close(descriptor)
+
+
+def _run(job: dict[str, Any], started: float) -> dict[str, Any]:
+    """`status` is done, held (by another process) or failed; a failure has its `error` and `kind`."""
+    from jaxpeft.config import from_dict
+    from jaxpeft.study.store import follow_places, lock
+    from jaxpeft.training.run import train
+    from jaxpeft.training.workdir import Workdir
+
+    folder, id = Path(job["folder"]), job["id"]
+    try:
+        with lock(folder, id) as held:
+            if not held:
+                return {"status": "held"}
+            workdir, config = Workdir(folder / "runs" / id), from_dict(job["config"])
+            follow_places(workdir, config)
+            train(config, workdir, started=started)
+        return {"status": "done"}
+    except Exception as error:
+        kind, message = _told(error)
+        print(f"{kind}: {message}", *traceback.format_tb(error.__traceback__), sep="\n", file=sys.stderr)
+        return {"status": "failed", "kind": kind, "error": message}
+
+
+def _told(error: Exception) -> tuple[str, str]:
+    """The kind of an error, and a message without a word of any note."""
+    from jaxpeft.command_line import DISK_ERRORS
+    from jaxpeft.errors import InputError
+
+    if isinstance(error, InputError):
+        return "input", str(error)
+    if isinstance(error, OSError) and error.errno in DISK_ERRORS:
+        return "input", f"{error.filename or 'a file'}: {error.strerror}"
+    if isinstance(error, MemoryError) or OUT_OF_MEMORY in str(error):
+        return "memory", (
+            "out of memory: take a smaller train.batch_size (and train.accumulate for the difference) or "
+            "data.max_length, model.remat=True or model.dtype=bfloat16"
+        )
+    # Anybody's message may quote what it could not read, so of others only the type and the place are told.
+    place = traceback.extract_tb(error.__traceback__)[-1]
+    return "fault", f"{type(error).__name__} at {Path(place.filename).name}:{place.lineno}"
+
+
+if __name__ == "__main__":
+    keep_freed_memory()
+    main(int(sys.argv[1]))

@@ -1,0 +1,20 @@
+#!/usr/bin/env bash
+# A study in shards under Slurm: sbatch --array=1-8 [OPTIONS OF sbatch] launch/slurm_array.sh [FLAGS OF jaxpeft.study]
+# From the top of the repository, which all nodes see under the same path, as they do the data and --workdir: its file
+# system needs locks (NFS 4, Lustre mounted with flock, GPFS). Every task of the array takes its share of the runs, one
+# after the other on its own GPU. Sent again with the same flags, what is finished stays and the rest goes on.
+#SBATCH --job-name=jaxpeft-study
+#SBATCH --ntasks=1
+#SBATCH --gpus=1
+#SBATCH --cpus-per-task=8
+#SBATCH --time=24:00:00
+#SBATCH --output=jaxpeft-study-%A-%a.log
+set -euo pipefail
+cd "${SLURM_SUBMIT_DIR:-$(dirname "${BASH_SOURCE[0]}")/..}"  # Slurm runs a copy of this file elsewhere
+source launch/environment.sh
+
+: "${SLURM_ARRAY_TASK_ID:?start it as an array: sbatch --array=1-8 launch/slurm_array.sh}"
+find_environment
+(flock 9 && install_once requirements.txt) 9> "$(dirname "$python")/../install.lock"  # tasks start at the same time
+shard="$((SLURM_ARRAY_TASK_ID - SLURM_ARRAY_TASK_MIN + 1))/$SLURM_ARRAY_TASK_COUNT"
+exec "$python" -m jaxpeft.study --shard="$shard" "$@"

@@ -1,0 +1,213 @@
+"""From a study to its runs: ids that last, rules, and every contradiction told."""
+
+import pytest
+
+from jaxpeft.errors import InputError
+from jaxpeft.study import grid
+from jaxpeft.study.design import AXES, Choice, Grid, Rule, Study, load_study
+from jaxpeft.study.grid import resolve
+from tests import tiny
+
+CONFIGS = tiny.ROOT / "configs"
+SHIPPED = sorted((CONFIGS / "study").glob("*.py"))
+CORPORA = ("mimic3", "i2b2_2010", "i2b2_2012", "i2b2_2014")
+AXES_OF_ONE = {"task": ("mimic_triage",), "seed": (12,)}
+
+
+def study(experiments=None, **more):
+    """A study of these experiments; `axes` is short for one."""
+    axes = more.pop("axes", None)
+    given = {axis: values for axis, values in AXES_OF_ONE.items() if axis not in (axes or {})}
+    default = {"main": Grid({**(axes or {}), **given})}
+    return Study("s", "why?", default if experiments is None else experiments, **more)
+
+
+def runs(*arguments, **more):
+    return resolve(study(*arguments, **more), CONFIGS).runs
+
+
+def refused(*arguments, **more):
+    with pytest.raises(InputError) as caught:
+        runs(*arguments, **more)
+    return str(caught.value)
+
+
+def test_every_combination_is_a_run_of_the_tasks_own_config():
+    found = runs(axes={"method": ("lora", "ia3"), "seed": (1, 2), "train.patience": (3,)})
+    assert [(run.config.peft.method, run.config.seed) for run in found] == [
+        ("lora", 1),
+        ("lora", 2),
+        ("ia3", 1),
+        ("ia3", 2),
+    ]
+    assert {run.config.data.max_length for run in found} == {192}  # of configs/mimic_triage.py
+    assert {run.config.train.patience for run in found} == {3}
+    assert found[0].axes["train.patience"] == 3
+    assert found[0].config.name == "model-lora-mimic_triage-s1"
+
+
+def test_an_axis_of_one_method_varies_no_other():
+    found = runs(axes={"method": ("lora", "ia3"), "rank": (2, 4), "alpha": (8.0,)})
+    assert [(run.axes["method"], run.axes["rank"]) for run in found] == [("lora", 2), ("lora", 4), ("ia3", None)]
+    assert found[2].axes["alpha"] is None
+
+
+def test_choices_stand_for_fields_and_may_depend_on_other_axes():
+    scaling = (Choice("fixed"), Choice("grows", {"peft.lora.alpha": lambda axes: 2.0 * axes["rank"]}))
+    dora = Choice("dora", {"peft.method": "lora", "peft.lora.dora": True})
+    found = runs(axes={"method": (dora,), "rank": (4,), "scaling": scaling})
+    assert [(run.axes["method"], run.axes["scaling"], run.config.peft.lora.alpha) for run in found] == [
+        ("dora", "fixed", 16.0),
+        ("dora", "grows", 8.0),
+    ]
+    assert all(run.config.peft.lora.dora for run in found)
+
+
+def test_rules_set_and_leave_out_and_the_last_counts():
+    rules = (
+        Rule({"method": ("lora", "ia3")}, "slow", {"train.learning_rate": 1e-3}),
+        Rule({"method": "ia3"}, "fast", {"train.learning_rate": 1e-2}),
+        Rule({"method": "full"}, "none", leave_out=True),
+    )
+    found = runs(axes={"method": ("lora", "ia3", "full")}, rules=rules)
+    assert [(run.axes["method"], run.config.train.learning_rate) for run in found] == [("lora", 1e-3), ("ia3", 1e-2)]
+
+
+def test_a_run_of_two_experiments_is_one_and_has_all_axes():
+    experiments = {
+        "main": Grid({**AXES_OF_ONE, "method": ("lora", "ia3")}),
+        "rank": Grid({**AXES_OF_ONE, "method": ("lora",), "rank": (2, 8)}),
+    }
+    plan = resolve(study(experiments), CONFIGS)
+    assert [(run.axes["experiment"], run.axes["method"], run.axes["rank"]) for run in plan.runs] == [
+        ("main", "lora", 8),
+        ("main", "ia3", None),
+        ("rank", "lora", 2),
+    ]
+    assert plan.experiments["rank"] == [plan.runs[2].id, plan.runs[0].id]
+
+
+def test_an_id_lasts_when_a_study_grows_and_files_move(tmp_path):
+    small = runs()[0]
+    grown = runs(axes={"seed": (12, 13), "rank": (8, 4), "few_shot": (None, 3)})
+    assert small.id in [run.id for run in grown]
+    moved = runs(fields={"data.path": str(tmp_path), "data.cache_dir": str(tmp_path)})[0]
+    assert moved.id == small.id
+    assert runs(fields={"train.epochs": 9})[0].id != small.id
+    here, there = ({"model": (Choice("mine", {"model.ref": str(tmp_path / name)}),)} for name in "ab")
+    assert runs(axes=here)[0].id == runs(axes=there)[0].id
+    assert runs(axes={"model": ("package:a/b",)})[0].id != runs(axes={"model": ("package:c/b",)})[0].id
+
+
+def test_a_field_at_its_default_is_no_part_of_an_id(monkeypatch):
+    before = runs()[0].id
+    known = grid.leaves
+    monkeypatch.setattr(grid, "leaves", lambda config: {**known(config), "train.added_later": None})
+    assert runs()[0].id == before
+
+
+def test_a_corpus_is_where_the_command_line_says(tmp_path):
+    with pytest.raises(InputError, match=r"data\.path is not set"):
+        runs(fields={"data.format": "mimic3"})
+    found = resolve(study(fields={"data.format": "mimic3"}), CONFIGS, {"mimic3": str(tmp_path)}).runs
+    assert found[0].config.data.path == str(tmp_path)
+    assert resolve(study(fields={"data.format": "mimic3"}), CONFIGS, for_plan=True).runs[0].config.data.path is None
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"axes": {"rnak": (2,)}}, "there is no axis 'rnak'; rank?"),
+        ({"axes": {"train.epoch": (2,)}}, "there is no axis 'train.epoch'; train.epochs?"),
+        ({"axes": {"seed": (1, 1)}}, "axis 'seed' has 1 twice"),
+        ({"axes": {"seed": ()}}, "experiment 'main' has no run"),
+        ({"axes": {"task": ("mimic_triaj",)}}, "task 'mimic_triaj': no config file"),
+        ({"experiments": {}}, "study 's' has no experiment"),
+        ({"experiments": {"e": Grid({"seed": (1,)})}}, "experiment 'e' has no axis 'task'"),
+        ({"axes": {"rank": (2,), "peft.lora.rank": (2,)}}, "axes 'rank' and 'peft.lora.rank' both set peft.lora.rank"),
+        (
+            {"axes": {"learning_rate": (0.1,)}, "rules": (Rule({}, "slow", {"train.learning_rate": 0.2}),)},
+            "contradicts itself: axis 'learning_rate' varies train.learning_rate, and the rule 'slow' sets it",
+        ),
+        ({"rules": (Rule({}, "nothing is left", leave_out=True),)}, "has no run: an axis is empty or rules leave"),
+        ({"rules": (Rule({"method": "lorra"}, "typo", {}),)}, "the rule 'typo' matches no run"),
+        ({"fields": {"train.epoch": 1}}, "the study's fields: the config has no field 'train.epoch'; train.epochs?"),
+        ({"axes": {"x": (Choice("a"), Choice("b"))}}, "x 'a' and 'b' make no difference"),
+        ({"axes": {"data.path": ("a", "b")}}, "differ only in where files lie"),
+        ({"axes": {"method": ("lorra",)}}, "config.peft.method is 'lorra', expected one of lora"),
+        ({"fields": {"train.epochs": 0}, "axes": {"seed": (1, 2)}}, "-s1-"),
+    ],
+)
+def test_what_makes_no_sense_is_told(changes, message):
+    assert message in refused(**changes)
+
+
+def test_one_mistake_in_many_configs_is_told_once():
+    message = refused(fields={"train.epochs": 0}, axes={"seed": tuple(range(50))})
+    assert message.count("train.epochs") == 1
+    assert "and 49 more" in message
+
+
+@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
+def test_a_shipped_study_resolves(path, tmp_path):
+    found = load_study(path)
+    assert found.name == path.stem
+    plan = resolve(found, path.parent, dict.fromkeys(CORPORA, str(tmp_path)))
+    assert len({run.id for run in plan.runs}) == len(plan.runs)
+    assert f"--config=configs/study/{path.name}" in path.read_text()
+    assert {"model", "method", "task", "seed", "experiment"} <= plan.runs[0].axes.keys()
+    reference = [run for run in plan.runs if found.reference.items() <= run.axes.items()]
+    assert reference
+    expected = {"smoke": 21, "open": 39, "first_three": 108, "paper": 1848 + 216 + 486 + 54}
+    assert len(plan.runs) == expected[path.stem]
+
+
+def test_the_papers_study_has_its_settings(tmp_path):
+    path = CONFIGS / "study" / "paper.py"
+    found = resolve(load_study(path), path.parent, dict.fromkeys(CORPORA, str(tmp_path))).runs
+    by_axes = {tuple(run.axes[axis] for axis in ("experiment", "model", "method", "protocol")): run for run in found}
+    lora = by_axes["main", "TinyBioBERT", "lora", "paper"].config
+    assert (lora.peft.lora.rank, lora.peft.lora.alpha, lora.peft.lora.dropout) == (8, 8.0, 0.1)
+    assert lora.peft.target_modules == ("query", "key", "value")
+    assert (lora.train.learning_rate, lora.train.batch_size, lora.train.test_on) == (3e-4, 32, "last")
+    assert by_axes["main", "BioBERT", "full", "fixed"].config.train.learning_rate == 3e-5
+    assert by_axes["main", "BioBERT", "full", "fixed"].config.train.test_on == "best"
+    llama = by_axes["main", "Llama-2-7b", "lora", "paper"].config
+    assert (llama.peft.lora.rank, llama.peft.lora.alpha, llama.train.accumulate) == (16, 32.0, 16)
+    assert llama.train.learning_rate == 5e-5
+    assert not any(run.axes["model"] == "Llama-2-7b" and run.axes["method"] == "full" for run in found)
+    alphas = {
+        (run.axes["scaling"], run.axes["rank"], run.config.peft.lora.alpha)
+        for run in found
+        if run.axes["experiment"] == "rank"
+    }
+    assert {alpha for scaling, _, alpha in alphas if scaling == "alpha 8"} == {8.0}
+    assert all(rank == alpha for scaling, rank, alpha in alphas if scaling == "alpha = rank")
+    seconds = {(run.axes["model"], run.config.train.seconds) for run in found if run.axes["experiment"] == "budget"}
+    assert ("BioBERT", 6000.0) in seconds
+    assert len(seconds) == 5
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("x = 1", "expected a function get_study"),
+        ("def get_study(): return 3", "returned int, expected a Study"),
+        ("1 / 0", "cannot be run: ZeroDivisionError"),
+        ("def get_study(): raise KeyError('a')", "cannot be run: KeyError"),
+        ("def", "cannot be run: SyntaxError"),
+    ],
+)
+def test_a_broken_study_file_is_told(tmp_path, text, message):
+    path = tmp_path / "study.py"
+    path.write_text(text)
+    with pytest.raises(InputError, match=message):
+        load_study(path)
+    with pytest.raises(InputError, match="no such file"):
+        load_study(tmp_path / "none.py")
+
+
+def test_every_short_name_is_a_field_or_will_be_one():
+    from jaxpeft.config import Config, leaves
+
+    assert set(AXES.values()) - leaves(Config()).keys() <= {"model.keep_layers"}
