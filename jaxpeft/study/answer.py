@@ -1,7 +1,6 @@
 """The study's question answered in a sentence or two that its statistics support, and what they do not say."""
 
 from jaxpeft.study.findings import Findings, MethodFindings, reference_title
-from jaxpeft.study.names import FALLING
 from jaxpeft.study.statistics import Estimate
 
 MINUS = "−"
@@ -106,7 +105,7 @@ def _pairs(one: MethodFindings) -> str:
 
 def _leaders(found: Findings) -> str:
     """The systems that lead a task by paired tests; of several tasks, how many have such a leader."""
-    led = [(one, row) for one in found.tasks for row in one.rows if row.best and one.task.metric not in FALLING]
+    led = [(one, row) for one in found.tasks for row in one.rows if row.best]
     if len(found.tasks) == 1 and led:
         return f"The best system is {led[0][1].system.title}, ahead of each other one by a paired test."
     compared = [one for one in found.tasks if len(one.rows) > 1]

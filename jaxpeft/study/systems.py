@@ -139,11 +139,11 @@ def _task(name: str, kind: str, runs: list[Run]) -> Task:
 
 
 def _metric(runs: Sequence[Run]) -> str:
-    """What most runs were selected by; without any such word, the first score that they have."""
-    chosen = collections.Counter(
-        str(metric) for run in runs if (metric := (run.result or {}).get("select_metric")) in test_scores(run)
-    )
-    return chosen.most_common(1)[0][0] if chosen else next(iter(test_scores(runs[0])))
+    """What most runs were selected by, if more of it is better; without any such word, the first score they have."""
+    rising = [[name for name in test_scores(run) if name not in names.FALLING] for run in runs]
+    selected = [(run.result or {}).get("select_metric") for run in runs]
+    chosen = collections.Counter(str(one) for one, known in zip(selected, rising, strict=True) if one in known)
+    return chosen.most_common(1)[0][0] if chosen else next(iter(rising[0] or test_scores(runs[0])))
 
 
 def _swept_axes(runs: Sequence[Run]) -> dict[tuple[str, str], set[str]]:

@@ -75,6 +75,13 @@ def test_the_score_to_compare_by_is_that_which_most_runs_were_selected_by():
     assert other not in task.cells[0].runs
 
 
+def test_a_score_that_is_better_the_lower_is_never_the_one_to_compare_by():
+    found = run(metric="brier")
+    found.result["metrics"]["test"]["accuracy"] = {"value": 0.5}
+    (task,) = tasks_of([found])
+    assert task.metric == "accuracy"
+
+
 def test_unfinished_runs_and_undefined_scores_are_left_out():
     broken = run(score=None)
     unfinished = Run("u", run().axes, Path("nowhere"), {}, None, None)
