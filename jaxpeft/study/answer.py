@@ -13,9 +13,8 @@ def answer(found: Findings) -> str:
     if not found.tasks:
         return "No finished run has a score on its test split, so there is nothing to answer."
     if not found.methods:
-        return "No two methods were run on the same model and task, so no method can be told from another. " + _leaders(
-            found
-        )
+        said = "No two methods were run on the same model and task, so no method can be told from another."
+        return f"{said} {_leaders(found)}".strip()
     most = max(one.pairs for one in found.methods)
     leader = next(one for one in found.methods if one.pairs == most)  # the best of those with the most evidence
     return " ".join(filter(None, [_verdict(found, leader), _pairs(leader), _leaders(found)]))
@@ -90,6 +89,7 @@ def _verdict(found: Findings, one: MethodFindings) -> str:
     parts = [f"{share(one.trainable)} of the trained parameters" if one.trainable is not None else ""]
     parts.append(f"{share(one.train_s)} of the training time" if one.train_s is not None else "")
     costs = " and ".join(filter(None, parts)).replace("times of", "times")
+    said = f"With one seed, {said}" if gap.seeds == 1 else said
     return f"{said}, with {costs}." if costs else f"{said}."
 
 

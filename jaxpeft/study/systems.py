@@ -69,7 +69,7 @@ class Task:
     @property
     def title(self) -> str:
         """For headings."""
-        title = names.task(self.name) + (" (twin)" if self.synthetic and self.name in names.TASKS else "")
+        title = names.task(self.name) + (" (twin)" if self.synthetic else "")
         return f"{title}, the paper's protocol" if self.protocol == "paper" else title
 
     @property

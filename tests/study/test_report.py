@@ -198,6 +198,7 @@ def test_one_run_alone_is_a_table_without_a_comparison(tmp_path):
     text = build(write_study(tmp_path, [{"patients": 40}])).read_text()
     assert "No two methods were run on the same model and task" in text
     assert "trained with one seed" in text
+    assert "With one seed" not in text  # there is no comparison to say it of
     assert "Fewer than 100 test patients" in text
     assert 'class="best"' not in text
 
@@ -228,6 +229,7 @@ def test_with_one_budget_of_time_validation_is_drawn_on_the_way_to_it(tmp_path):
     runs = [{"patients": 40, "seconds": 100, "method": method} for method in ("full", "lora")]
     text = build(write_study(tmp_path, runs)).read_text()
     assert "a line is a seed" in text
+    assert 'class="answer">With one seed, LoRA ' in text
     assert [float(row["train_s"]) for row in rows_of(tmp_path, "seconds")][:4] == [15, 30, 45, 60]
 
 
