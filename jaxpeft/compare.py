@@ -65,7 +65,7 @@ def compare(
     theirs = paired(ours, theirs, names)
     groups = groups_of(ours, theirs, names)
     scores = [
-        _scores(rows, name, classes, groups, negative_label=negative_label, resamples=resamples)
+        scores_of_predictions(rows, name, classes, groups, negative_label=negative_label, resamples=resamples)
         for rows, name in zip((ours, theirs), names, strict=True)
     ]
     differences = paired_differences(*scores)
@@ -116,7 +116,7 @@ def _negative_label(folder: Path) -> str | None:
     return config["data"]["negative_label"] if config.get("task") == "relation_extraction" else None
 
 
-def _scores(
+def scores_of_predictions(
     rows: Sequence[Row],
     name: str,
     classes: Sequence[str],
@@ -124,19 +124,20 @@ def _scores(
     *,
     negative_label: str | None,
     resamples: int,
+    seed: int = 0,
 ) -> Scores:
-    """The scores of one run, by the kind of its predictions."""
+    """The scores of one run, by the kind of its predictions; `name` is the file, for messages."""
     if are_entities(rows):
         gold, predicted = ([spans_of_tags(row[field]) for row in rows] for field in ("labels", "predictions"))
-        return entity_scores(gold, predicted, groups, resamples=resamples)
+        return entity_scores(gold, predicted, groups, resamples=resamples, seed=seed)
     numbers = {label: number for number, label in enumerate(classes)}
     labels = np.array([numbers.get(row["label"], -1) for row in rows])
     probabilities = probabilities_of(rows, classes, name)
     if negative_label is not None:
         return relation_scores(
-            labels, probabilities, classes, groups, negative_label=negative_label, resamples=resamples
+            labels, probabilities, classes, groups, negative_label=negative_label, resamples=resamples, seed=seed
         )
-    return classification_scores(labels, probabilities, classes, groups, resamples=resamples)
+    return classification_scores(labels, probabilities, classes, groups, resamples=resamples, seed=seed)
 
 
 if __name__ == "__main__":

@@ -37,7 +37,7 @@ _STYLE = {
 @contextlib.contextmanager
 def canvas(size: tuple[float, float], path: str | Path) -> Iterator["Figure"]:
     """A figure of `size` inches in our style, whatever the user's matplotlibrc says, saved to `path` on leaving."""
-    with _without_font_cache_warning():
+    with without_font_cache_warning():
         from matplotlib import style
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
@@ -49,7 +49,7 @@ def canvas(size: tuple[float, float], path: str | Path) -> Iterator["Figure"]:
 
 
 @contextlib.contextmanager
-def _without_font_cache_warning() -> Iterator[None]:
+def without_font_cache_warning() -> Iterator[None]:
     """Keep matplotlib's import quiet where HOME is read-only: its font cache then goes to a temporary folder."""
     logger = logging.getLogger("matplotlib")
     level = logger.level

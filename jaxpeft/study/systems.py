@@ -1,0 +1,235 @@
+"""Which runs belong together: seeds of one system, systems of one task, and the points of a sweep.
+
+A system is a model, a method and the settings that the grid varies for it. Its runs on a task differ by seed alone.
+A study's tables hold the systems that stand at the grid's base: an axis that is None for some of a model's and
+method's runs and set for others is a sweep (rank, few_shot, seconds), and what it sets goes to that sweep's curve.
+"""
+
+import collections
+import dataclasses
+import functools
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import PurePath
+from typing import Any
+
+from jaxpeft.study import names
+from jaxpeft.study.store import Run
+
+Axis = str | int | float | None
+
+SWEEPS = ("rank", "few_shot", "seconds")  # axes that have a picture of their own
+_NO_SETTINGS = ("experiment", "model", "method", "task", "seed", "protocol")
+_FIELDS = {"rank": ("peft", "lora", "rank"), "few_shot": ("data", "few_shot"), "seconds": ("train", "seconds")}
+
+
+@dataclasses.dataclass(frozen=True)
+class System:
+    """A model, a method, and what else tells it from the study's other systems on a task."""
+
+    model: str  # as the grid calls it
+    method: str
+    settings: tuple[tuple[str, Axis], ...] = ()
+    ref: str = ""  # the model's own reference
+
+    @property
+    def settings_title(self) -> str:
+        """`rank 8, learning rate 0.001`; empty without settings."""
+        return ", ".join(names.setting(axis, value) for axis, value in self.settings)
+
+    @property
+    def method_title(self) -> str:
+        """`LoRA, rank 8`."""
+        return ", ".join(filter(None, [names.method(self.method), self.settings_title]))
+
+    @property
+    def title(self) -> str:
+        """`LoRA, rank 8, on biobert-v1.1`."""
+        return f"{self.method_title} on {names.model(self.model)}"
+
+
+@dataclasses.dataclass(frozen=True)
+class Cell:
+    """The finished runs of one system on one task: its seeds."""
+
+    system: System
+    runs: list[Run]
+
+
+@dataclasses.dataclass(frozen=True)
+class Task:
+    """The finished runs on one task under one protocol."""
+
+    name: str
+    protocol: str
+    metric: str  # the score to compare by
+    cells: list[Cell]  # at the grid's base
+    sweeps: dict[str, list[tuple[float, Cell]]]  # axis -> its value and the runs there
+    synthetic: bool  # on a stand-in for the corpus
+
+    @property
+    def title(self) -> str:
+        """For headings."""
+        title = names.task(self.name) + (" (twin)" if self.synthetic else "")
+        return f"{title}, the paper's protocol" if self.protocol == "paper" else title
+
+    @property
+    def slug(self) -> str:
+        """For file names and anchors: letters, digits, `_` and `-`."""
+        name = self.name if self.protocol == "fixed" else f"{self.name}_{self.protocol}"
+        return "".join(letter if letter.isalnum() or letter in "_-" else "_" for letter in name)
+
+
+def tasks_of(runs: Sequence[Run], experiments: Iterable[Iterable[str]] = ()) -> list[Task]:
+    """The tasks that have a finished run with a score, in the order of the runs.
+
+    `experiments` are ids of runs each; a run that two of them share stands in the sweeps of both.
+    """
+    runs = _with_shared_axes([_with_short_names(run) for run in runs], experiments)
+    by_task = _grouped((run for run in runs if test_scores(run)), lambda run: (task_name(run), protocol(run)))
+    return [_task(name, kind, found) for (name, kind), found in by_task.items()]
+
+
+def model_of(run: Run) -> str:
+    """What the grid calls the run's base, else its reference."""
+    return str(run.axes.get("model") or ref_of(run))
+
+
+def ref_of(run: Run) -> str:
+    """The reference of the run's base."""
+    config = (run.config.get("model") or {}).get("ref")
+    return str(config or (run.result or {}).get("model") or run.axes.get("model") or "unknown model")
+
+
+def method_of(run: Run) -> str:
+    """The name of the run's method; a LoRA with magnitudes is `dora`."""
+    name = str(run.axes.get("method") or (run.result or {}).get("method") or "unknown method")
+    lora = (run.config.get("peft") or {}).get("lora") or {}
+    return "dora" if name == "lora" and lora.get("dora") else name
+
+
+def task_name(run: Run) -> str:
+    """The name of the run's task: a config's, without its folder."""
+    return PurePath(str(run.axes.get("task") or run.config.get("name") or "unknown task")).name.removesuffix(".py")
+
+
+def protocol(run: Run) -> str:
+    """`fixed` or `paper`."""
+    return str(run.axes.get("protocol") or (run.config.get("data") or {}).get("protocol") or "fixed")
+
+
+def test_scores(run: Run) -> dict[str, Any]:
+    """Metric -> value, low, high on the test split, those that are defined; empty for a run that is not finished."""
+    scores = ((run.result or {}).get("metrics") or {}).get("test") or {}
+    return {name: score for name, score in scores.items() if score and score.get("value") is not None}
+
+
+def _task(name: str, kind: str, runs: list[Run]) -> Task:
+    metric = _metric(runs)
+    runs = [run for run in runs if metric in test_scores(run)]
+    swept = _swept_axes(runs)
+    sweeps = {axis: _points(runs, axis, swept) for axis in SWEEPS}
+    return Task(
+        name=name,
+        protocol=kind,
+        metric=metric,
+        cells=_cells([run for run in runs if not _set_axes(run, swept)]),
+        sweeps={axis: points for axis, points in sweeps.items() if len({value for value, _ in points}) > 1},
+        synthetic=any((run.config.get("data") or {}).get("format") == "synthetic" for run in runs),
+    )
+
+
+def _metric(runs: Sequence[Run]) -> str:
+    """What most runs were selected by, if more of it is better; without any such word, the first score they have."""
+    rising = [[name for name in test_scores(run) if name not in names.FALLING] for run in runs]
+    selected = [(run.result or {}).get("select_metric") for run in runs]
+    chosen = collections.Counter(str(one) for one, known in zip(selected, rising, strict=True) if one in known)
+    return chosen.most_common(1)[0][0] if chosen else next(iter(rising[0] or test_scores(runs[0])))
+
+
+def _swept_axes(runs: Sequence[Run]) -> dict[tuple[str, str], set[str]]:
+    """The axes that are None for some runs of a model and method, and set for others.
+
+    Few examples and little time are a sweep as soon as any run of the task had all of them.
+    """
+    swept = {}
+    of_task = {axis for axis in ("few_shot", "seconds") if any(run.axes.get(axis) is None for run in runs)}
+    for key, found in _grouped(runs, lambda run: (model_of(run), method_of(run))).items():
+        axes = {axis for run in found for axis in run.axes if axis not in _NO_SETTINGS}
+        swept[key] = of_task | {axis for axis in axes if len({run.axes.get(axis) is None for run in found}) == 2}
+    return swept
+
+
+def _set_axes(run: Run, swept: dict[tuple[str, str], set[str]]) -> set[str]:
+    """The swept axes on which this run is off the base."""
+    return {axis for axis in swept[model_of(run), method_of(run)] if run.axes.get(axis) is not None}
+
+
+def _with_short_names(run: Run) -> Run:
+    """A grid may name the field itself: `peft.lora.rank` for `rank`."""
+    short = {".".join(path): axis for axis, path in _FIELDS.items()}
+    return dataclasses.replace(run, axes={short.get(axis, axis): value for axis, value in run.axes.items()})
+
+
+def _with_shared_axes(runs: Sequence[Run], experiments: Iterable[Iterable[str]]) -> list[Run]:
+    """The runs, and once more those that an experiment shares with another, as points of its sweep.
+
+    A run has the axes of the first experiment that holds it: the base of a study lacks the `rank` that it has in a
+    sweep of ranks. Its config has it.
+    """
+    by_id, found = {run.id: run for run in runs}, list(runs)
+    for ids in experiments:
+        members = [by_id[one] for one in ids if one in by_id]
+        for axis in SWEEPS:
+            if any(run.axes.get(axis) is not None for run in members):
+                lacking = [run for run in members if run.axes.get(axis) is None]
+                found += [
+                    dataclasses.replace(run, axes=run.axes | {axis: value})
+                    for run in lacking
+                    if (value := _in_config(run, axis)) is not None
+                ]
+    return found
+
+
+def _in_config(run: Run, axis: str) -> Any:
+    if axis == "rank" and (run.result or {}).get("method") != "lora":
+        return None
+    value: Any = run.config
+    for name in _FIELDS[axis]:
+        value = (value or {}).get(name)
+    return value
+
+
+def _points(runs: Sequence[Run], axis: str, swept: dict[tuple[str, str], set[str]]) -> list[tuple[float, Cell]]:
+    """The runs that are on no other sweep, by system and by value of this axis."""
+    others = set(SWEEPS) - {axis}
+    on = [run for run in runs if isinstance(run.axes.get(axis), int | float) and not _set_axes(run, swept) & others]
+    return [
+        (float(value), Cell(line.system, found))
+        for line in _cells(on, without=axis)
+        for value, found in sorted(_grouped(line.runs, lambda run: run.axes[axis]).items())
+    ]
+
+
+def _cells(runs: Sequence[Run], without: str = "") -> list[Cell]:
+    """The runs by system, in their order. A setting is named where it tells two systems of one method apart.
+
+    `without` is an axis that tells none apart.
+    """
+    cells = []
+    for (model, method), found in _grouped(runs, lambda run: (model_of(run), method_of(run))).items():
+        axes = sorted({axis for run in found for axis in run.axes if axis not in (*_NO_SETTINGS, without)})
+        apart = [axis for axis in axes if len({run.axes.get(axis) for run in found}) > 1]
+        for settings, alike in _grouped(found, functools.partial(_settings, apart)).items():
+            cells.append(Cell(System(model, method, settings, ref_of(alike[0])), alike))
+    return cells
+
+
+def _settings(axes: Sequence[str], run: Run) -> tuple[tuple[str, Axis], ...]:
+    return tuple((axis, run.axes.get(axis)) for axis in axes)
+
+
+def _grouped(runs: Iterable[Run], key: Callable[[Run], Any]) -> dict[Any, list[Run]]:
+    groups: dict[Any, list[Run]] = {}
+    for run in runs:
+        groups.setdefault(key(run), []).append(run)
+    return groups

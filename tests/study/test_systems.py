@@ -1,0 +1,94 @@
+"""Which runs are seeds of one system, which are points of a sweep, and what a table is about."""
+
+from pathlib import Path
+
+from jaxpeft.study.store import Run
+from jaxpeft.study.systems import System, tasks_of
+
+
+def run(name="", *, score=0.5, config=None, metric="f1_macro", **axes):
+    axes = {"model": "m", "method": "lora", "task": "mimic_triage", "seed": 1} | axes
+    result = {"method": axes["method"], "metrics": {"test": {metric: {"value": score}}}, "select_metric": metric}
+    return Run(name or str(sorted(axes.items(), key=str)), axes, Path("nowhere"), config or {}, result, None)
+
+
+def test_runs_that_differ_by_seed_alone_are_one_system():
+    (task,) = tasks_of([run(seed=1), run(seed=2), run(seed=1, method="ia3")])
+    assert [(cell.system.method, len(cell.runs)) for cell in task.cells] == [("lora", 2), ("ia3", 1)]
+
+
+def test_a_setting_that_varies_within_a_method_tells_its_systems_apart():
+    (task,) = tasks_of([run(alpha=8, learning_rate=1e-3), run(alpha=16, learning_rate=1e-3), run(method="full")])
+    assert [cell.system.settings for cell in task.cells] == [(("alpha", 8),), (("alpha", 16),), ()]
+    assert task.cells[1].system.method_title == "LoRA, alpha 16"
+
+
+def test_what_a_sweep_sets_is_no_row_of_the_table():
+    base, swept = run(rank=None), [run(rank=rank, learning_rate=1e-3) for rank in (4, 16)]
+    (task,) = tasks_of([base, *swept])
+    assert [cell.runs for cell in task.cells] == [[base]]
+    assert [(value, cell.runs) for value, cell in task.sweeps["rank"]] == [(4.0, [swept[0]]), (16.0, [swept[1]])]
+    assert task.cells[0].system == task.sweeps["rank"][0][1].system == System("m", "lora", (), "m")
+
+
+def test_a_run_that_two_experiments_share_is_a_point_of_the_sweep_too():
+    base = run("base", config={"peft": {"lora": {"rank": 8}}})
+    other = run("full", method="full", config={"peft": {"lora": {"rank": 8}}})
+    swept = run("swept", rank=16)
+    (task,) = tasks_of([base, other, swept], [["base", "full"], ["base", "full", "swept"]])
+    assert [value for value, _ in task.sweeps["rank"]] == [8.0, 16.0]
+    assert [cell.system.method for cell in task.cells] == ["lora", "full"]
+
+
+def test_few_examples_are_a_sweep_even_of_a_model_that_was_never_trained_on_all():
+    base, few = run(), [run(model="other", few_shot=n) for n in (16, 64)]
+    (task,) = tasks_of([base, *few])
+    assert [cell.runs for cell in task.cells] == [[base]]
+    assert [cell.system.model for _, cell in task.sweeps["few_shot"]] == ["other", "other"]
+
+
+def test_a_rank_that_every_lora_has_is_a_setting_and_no_sweep():
+    (task,) = tasks_of([run(rank=8), run(rank=8, seed=2), run(method="full")])
+    assert [(cell.system.method_title, len(cell.runs)) for cell in task.cells] == [("LoRA", 2), ("Full fine-tuning", 1)]
+
+
+def test_a_sweep_may_be_named_by_its_field():
+    (task,) = tasks_of([run(), run(**{"peft.lora.rank": 4}), run(**{"peft.lora.rank": 8})])
+    assert [value for value, _ in task.sweeps["rank"]] == [4.0, 8.0]
+
+
+def test_a_sweep_of_one_value_is_none():
+    (task,) = tasks_of([run(), run(few_shot=16)])
+    assert task.sweeps == {}
+
+
+def test_protocols_are_tasks_of_their_own():
+    tasks = tasks_of([run(protocol="fixed"), run(protocol="paper")])
+    assert [task.slug for task in tasks] == ["mimic_triage", "mimic_triage_paper"]
+    assert tasks[1].title == "ICD-9 triage, the paper's protocol"
+
+
+def test_the_score_to_compare_by_is_that_which_most_runs_were_selected_by():
+    other = run(seed=3, metric="auroc_macro")
+    (task,) = tasks_of([run(seed=1), run(seed=2), other])
+    assert task.metric == "f1_macro"
+    assert other not in task.cells[0].runs
+
+
+def test_a_score_that_is_better_the_lower_is_never_the_one_to_compare_by():
+    found = run(metric="brier")
+    found.result["metrics"]["test"]["accuracy"] = {"value": 0.5}
+    (task,) = tasks_of([found])
+    assert task.metric == "accuracy"
+
+
+def test_unfinished_runs_and_undefined_scores_are_left_out():
+    broken = run(score=None)
+    unfinished = Run("u", run().axes, Path("nowhere"), {}, None, None)
+    assert tasks_of([broken, unfinished]) == []
+
+
+def test_dora_and_a_config_file_as_task_have_their_names():
+    found = run(task="configs/mimic_los.py", config={"peft": {"lora": {"dora": True}}})
+    (task,) = tasks_of([found])
+    assert (task.name, task.cells[0].system.method_title) == ("mimic_los", "DoRA")
