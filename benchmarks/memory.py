@@ -4,7 +4,7 @@ MiniLM, the shape of BERT-base and a scaled-down Llama, LoRA and full: each case
 its own. The peak is the growth of anonymous resident memory over that after imports and compilation, looked at every
 two milliseconds while leaves are filled and three steps (or forward passes, the optimizer's state beside them) run.
 Weights are constants: their values take no part. "kept" is the same with the settings of malloc that runs have
-(`runtime.keep_freed_memory`): faster, as freed memory stays with the process, and for the same reason up to twice as
+(`runtime.keep_freed_memory`): faster, as freed memory stays with the process, and for the same reason twice as
 large where a step's block does not fit into its old place.
 
     python -m benchmarks.memory --json=benchmarks/results/memory.json

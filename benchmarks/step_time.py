@@ -1,12 +1,15 @@
-"""Training speed on this machine beside torch + PEFT: examples/s and real tokens/s, end to end.
+"""Speed on this machine beside torch + PEFT, end to end: examples/s and real tokens/s of training and of prediction.
 
-Both sides train the same encoder on the same token ids with AdamW, clipping and dropout, batch 32. The peer runs
-in both of its trainer's settings: dynamic padding of shuffled batches (the default) and `group_by_length`. Ours and
-theirs each have a process of their own, as their users run them, and take turns of some seconds.
+Both sides run the same encoder on the same token ids, in training with AdamW, clipping and dropout, batch 32; in
+prediction 64. The peer runs in both of its trainer's settings: dynamic padding of batches in the data's (shuffled)
+order, its default, and grouped by length. Ours and theirs each have a process of their own, as their users run them,
+and take turns of some seconds. A plain matrix product of the model's own sizes takes turns too: its rate is what this
+machine can do, and `share` is the part of it that a side reaches on real tokens, by the formula of models/flops.py.
 
     python -m benchmarks.step_time --data=FOLDER --json=benchmarks/results/step_time.json
 
-FOLDER holds mts_dialog_section and nicta_piboso (or name others in --sets). Needs torch and peft.
+FOLDER holds the sets of --sets. Needs torch and peft. Models other than MiniLM are shapes with random weights and
+MiniLM's tokenizer. Cases that the JSON has already are not measured again: name another to start afresh.
 """
 
 import argparse
@@ -14,6 +17,8 @@ import itertools
 import json
 import multiprocessing
 import platform
+import shutil
+import tempfile
 import time
 from collections.abc import Iterator
 from multiprocessing.connection import Connection
@@ -21,32 +26,40 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
+from benchmarks.quality_vs_hf_peft import SETS, ids_of, labels_of
 from jaxpeft import runtime
 from jaxpeft.config import Config
 from jaxpeft.data.batches import assemble, bucket_lengths, plan_epoch
 from jaxpeft.data.load import load
+from jaxpeft.data.rows import Rows
 from jaxpeft.data.tokenise import Examples, text_encoder
 from jaxpeft.models.pretrained import resolve
-from jaxpeft.peft import FROZEN
-from jaxpeft.tasks.registry import task_of
+from jaxpeft.models.shapes import SHAPES
+from jaxpeft.tasks.registry import TASKS, task_of
 from jaxpeft.tasks.task import Task
 from jaxpeft.training import system
-from jaxpeft.training.evaluation import prepare
+from jaxpeft.training.blueprint import draw
+from jaxpeft.training.evaluation import Evaluator, prepare
 from jaxpeft.training.optimizer import optimizer
 from jaxpeft.training.parallel import Placement
+from jaxpeft.training.plan_work import step_operations
 from jaxpeft.training.step import train_step
 
-OURS, DEFAULT, GROUPED = "jaxpeft", "torch + PEFT", "torch + PEFT, grouped"
+OURS, DEFAULT, GROUPED, PRODUCT = "jaxpeft", "torch + PEFT", "torch + PEFT, grouped", "matrix product"
 HORIZON = 1000  # steps of the schedule: longer than any measurement
+PREDICTED = 256  # texts of a pass of prediction
+LENGTH = 128  # tokens at which a token's operations are counted
+Work = tuple[float, float]  # examples and real tokens; of a product its operations
 
 
-def our_steps(config: Config, train: Examples, task: Task) -> Iterator[tuple[int, int]]:
+def our_steps(config: Config, train: Examples, task: Task) -> Iterator[Work]:
     """The step as the training loop runs it, batches assembled on the way."""
     model, targets = system.build(config, task.classes, seed=config.seed), task.targets(train)
     place = Placement()
-    update = optimizer(config.train, {p: v for p, v in model.labels.items() if v != FROZEN}, HORIZON)
+    update = optimizer(config.train, model.trainable_labels(), HORIZON)
     function = train_step(model.graphdef, update, task.loss_sum, dropout_seed=config.seed)
     step = place.compiled(function, donate=(0, 1), batch_argument=3)
     lengths, size = train.encoded.lengths, config.train.batch_size
@@ -63,52 +76,90 @@ def our_steps(config: Config, train: Examples, task: Task) -> Iterator[tuple[int
             yield len(plan.examples), int(lengths[plan.examples].sum())
 
 
-def torch_steps(config: Config, train: Examples, task: Task, grouped: bool) -> Iterator[tuple[int, int]]:
+def our_passes(config: Config, train: Examples, test: Examples, task: Task) -> Iterator[Work]:
+    """Prediction of the test texts, over and over."""
+    model = system.build(config, task.classes, seed=config.seed)
+    buckets = bucket_lengths(train.encoded.lengths, config.data.buckets, config.data.max_length)
+    evaluator = Evaluator(model.graphdef, Placement(), buckets, config.train.eval_batch_size)
+    while True:
+        evaluator.logits(model.trainable, model.frozen, test)
+        yield len(test.encoded), int(test.encoded.lengths.sum())
+
+
+def torch_steps(config: Config, train: Examples, task: Task, grouped: bool) -> Iterator[Work]:
     """The peer's step, its batches padded on the way."""
     from benchmarks.torch_peer import TorchPeer, grouped_batches, random_batches
 
     peer = TorchPeer(resolve(config.model.ref), config, len(task.classes), HORIZON, config.seed)
-    ids, lengths = np.split(train.encoded.ids, train.encoded.starts[1:-1]), train.encoded.lengths
-    labels = task.targets(train).label
+    ids, labels, lengths = ids_of(train), labels_of(task, train), train.encoded.lengths
     size = config.train.batch_size
     batches = grouped_batches(lengths, size, config.seed) if grouped else random_batches(len(ids), size, config.seed)
     for batch in batches:
-        peer.train_step([ids[i] for i in batch], labels[batch])
+        peer.train_step([ids[i] for i in batch], [labels[i] for i in batch])
         yield len(batch), int(lengths[batch].sum())
 
 
-def steps_of(side: str, config: Config) -> Iterator[tuple[int, int]]:
-    """The examples and real tokens of one step after the other."""
+def torch_passes(config: Config, test: Examples, task: Task, grouped: bool) -> Iterator[Work]:
+    """The peer's prediction of the test texts, over and over."""
+    from benchmarks.torch_peer import TorchPeer
+
+    peer = TorchPeer(resolve(config.model.ref), config, len(task.classes), HORIZON, config.seed)
+    while True:
+        peer.logits(ids_of(test), by_length=grouped)
+        yield len(test.encoded), int(test.encoded.lengths.sum())
+
+
+def products(config: Config, model: str) -> Iterator[Work]:
+    """Products of a batch's tokens with the widest matrix of a layer."""
+    sizes = SHAPES.get(model) or json.loads((resolve(config.model.ref) / "config.json").read_text())
+    rows, d_in, d_out = config.train.batch_size * LENGTH, sizes["hidden_size"], sizes["intermediate_size"]
+    product, x, kernel = jax.jit(jnp.matmul), jnp.ones((rows, d_in)), jnp.ones((d_in, d_out))
+    while True:
+        product(x, kernel).block_until_ready()
+        yield 2.0 * rows * d_in * d_out, 0
+
+
+def work_of(side: str, part: str, model: str, config: Config) -> Iterator[Work]:
+    """One step, or pass, or product after the other."""
+    if side == PRODUCT:
+        return products(config, model)
     splits = load(config.data, config.seed, None, False)
-    encoder = text_encoder(resolve(config.model.ref), lowercase="auto", max_length=config.data.max_length)
-    task = task_of(config, splits.labels)
+    reads_words, length = TASKS[config.task].reads_words, config.data.max_length
+    encoder = text_encoder(resolve(config.model.ref), lowercase="auto", max_length=length, reads_words=reads_words)
+    task = task_of(config, TASKS[config.task].classes_of(splits.labels))
     train = prepare(splits.train, encoder, task, None)
-    if side == OURS:
-        return our_steps(config, train, task)
-    return torch_steps(config, train, task, grouped=side == GROUPED)
+    if part == "train":
+        return our_steps(config, train, task) if side == OURS else torch_steps(config, train, task, side == GROUPED)
+    test = prepare(drawn(splits.test, config.seed), encoder, task, None)
+    return our_passes(config, train, test, task) if side == OURS else torch_passes(config, test, task, side == GROUPED)
 
 
-def serve(sides: tuple[str, ...], config: Config, pipe: Connection) -> None:
-    """The process of some sides: takes a side and seconds, trains it for as long, answers with what it did."""
+def drawn(rows: Rows, seed: int) -> Rows:
+    """Some of the rows, in an order of their own."""
+    return rows.take(np.random.default_rng(seed).permutation(len(rows))[:PREDICTED].tolist())
+
+
+def serve(sides: tuple[str, ...], part: str, model: str, config: Config, pipe: Connection) -> None:
+    """The process of some sides: takes a side and seconds, works for as long, answers with what it did."""
     if OURS in sides:
         runtime.keep_freed_memory()
-    steps = {side: steps_of(side, config) for side in sides}
+    work = {side: work_of(side, part, model, config) for side in sides}
     while request := pipe.recv():
         side, seconds = request
         started, elapsed, totals = time.perf_counter(), 0.0, np.zeros(2)
         while elapsed <= seconds:
-            totals += next(steps[side])
+            totals += next(work[side])
             elapsed = time.perf_counter() - started
         pipe.send((*totals, elapsed))
 
 
-def measure(config: Config, rounds: int, seconds: float) -> dict[str, dict[str, Any]]:
-    """Examples/s and tokens/s of each side over rounds of alternating turns."""
+def measure(part: str, model: str, config: Config, rounds: int, seconds: float) -> dict[str, dict[str, Any]]:
+    """What each side does a second, over rounds of alternating turns."""
     context = multiprocessing.get_context("spawn")
     pipes, processes = {}, []
-    for sides in ((OURS,), (DEFAULT, GROUPED)):
+    for sides in ((OURS, PRODUCT), (DEFAULT, GROUPED)):
         ours, theirs = context.Pipe()
-        processes.append(context.Process(target=serve, args=(sides, config, theirs), daemon=True))
+        processes.append(context.Process(target=serve, args=(sides, part, model, config, theirs), daemon=True))
         processes[-1].start()
         theirs.close()  # so that a process which dies is an end of file here
         pipes |= dict.fromkeys(sides, ours)
@@ -117,7 +168,7 @@ def measure(config: Config, rounds: int, seconds: float) -> dict[str, dict[str, 
     turns: dict[str, list[tuple[float, float, float]]] = {side: [] for side in pipes}
     for _ in range(rounds):
         for side, pipe in pipes.items():
-            turns[side].append(turn(side, pipe, seconds))
+            turns[side].append(turn(side, pipe, seconds / 5 if side == PRODUCT else seconds))
     for pipe, process in zip((pipes[OURS], pipes[DEFAULT]), processes, strict=True):
         pipe.send(None)
         process.join()
@@ -125,7 +176,7 @@ def measure(config: Config, rounds: int, seconds: float) -> dict[str, dict[str, 
 
 
 def turn(side: str, pipe: Connection, seconds: float) -> tuple[float, float, float]:
-    """One side trains while the others wait; returns its examples, real tokens and seconds."""
+    """One side works while the others wait; returns its examples, real tokens and seconds."""
     pipe.send((side, seconds))
     return pipe.recv()
 
@@ -140,33 +191,91 @@ def summary(turns: list[tuple[float, float, float]]) -> dict[str, Any]:
     }
 
 
+def operations_of_a_token(part: str, config: Config) -> float:
+    """By formula, in texts of LENGTH tokens: of a step, or of its forward pass alone."""
+    blueprint = draw(config, ("no", "yes"))
+    if part == "predict":
+        blueprint.labels.update(dict.fromkeys(blueprint.labels, "frozen"))
+    return step_operations(blueprint, 1, LENGTH) / LENGTH
+
+
+def config_of(model: str, method: str, data: Path, max_length: int | None, bases: Path) -> Config:
+    """The experiment of a case; a shape's folder is made in `bases`."""
+    config = Config(task=SETS[data.name].task)
+    config.data.format, config.data.path, config.peft.method = "jsonl", str(data), method
+    config.data.negative_label = SETS[data.name].negative_label
+    if max_length:
+        config.data.max_length = max_length
+    if model in SHAPES:
+        config.model.ref = str(written_base(bases / model, model, resolve(config.model.ref)))
+    return config
+
+
+def written_base(folder: Path, model: str, minilm: Path) -> Path:
+    """The folder of a shape with random weights and MiniLM's tokenizer."""
+    import transformers
+
+    if not folder.exists():
+        sizes = {key: value for key, value in SHAPES[model].items() if key != "model_type"}
+        transformers.BertModel(transformers.BertConfig(**sizes)).save_pretrained(folder)
+        for file in (*minilm.glob("tokenizer*"), *minilm.glob("vocab*"), *minilm.glob("special_tokens*")):
+            shutil.copy(file, folder)
+    return folder
+
+
+def row_of(side: str, found: dict[str, dict[str, Any]], operations: float) -> dict[str, Any]:
+    """A side's rates beside ours, and its share of the machine's rate."""
+    speed, best = found[side], found[PRODUCT]["examples_per_s"]
+    return {
+        "side": side,
+        **speed,
+        "ours_over_this": found[OURS]["examples_per_s"] / speed["examples_per_s"],
+        "share": speed["tokens_per_s"] * operations / best,
+        "gflops_of_a_product": best / 1e9,
+    }
+
+
 def main() -> None:
-    """Measures each data set and method; prints one table and writes one JSON."""
+    """Measures each case; prints one table and writes one JSON as it goes."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--sets", default="mts_dialog_section,nicta_piboso")
-    parser.add_argument("--methods", default="lora,full")
-    parser.add_argument("--json", type=Path)
+    parser.add_argument("--sets", nargs="+", choices=SETS, default=["mts_dialog_section", "nicta_piboso"])
+    parser.add_argument("--models", nargs="+", choices=("minilm", "tinybert", "bert-base"), default=["minilm"])
+    parser.add_argument("--methods", nargs="+", default=["lora", "full"])
+    parser.add_argument("--parts", nargs="+", choices=("train", "predict"), default=["train"])
+    parser.add_argument("--max_length", type=int, help="tokens; the default of data.max_length if left out")
+    parser.add_argument("--json", type=Path, required=True)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=30, help="of a turn")
     arguments = parser.parse_args()
-    report: dict[str, Any] = {"versions": runtime.versions(), "device": runtime.device(), "rows": []}
+    report: dict[str, Any] = {"rows": []}
+    if arguments.json.exists():
+        report = json.loads(arguments.json.read_text())
+    report |= {"versions": runtime.versions(), "device": runtime.device()}
     report["processor"] = platform.processor() or platform.machine()
-    print("set                 method  side                   examples/s  [range]          tokens/s  ours / theirs")
-    for data, method in itertools.product(arguments.sets.split(","), arguments.methods.split(",")):
-        config = Config()
-        config.data.format, config.data.path, config.peft.method = "jsonl", str(arguments.data / data), method
-        found = measure(config, arguments.rounds, arguments.seconds)
-        for side, speed in found.items():
-            ratio = found[OURS]["examples_per_s"] / speed["examples_per_s"]
-            low, high = speed["range"]
-            print(
-                f"{data:18}  {method:6}  {side:21}  {speed['examples_per_s']:10.1f}  [{low:.1f}, {high:.1f}]"
-                f"{speed['tokens_per_s']:14.0f}  {ratio:13.2f}",
-                flush=True,
-            )
-            report["rows"].append({"set": data, "method": method, "side": side, **speed, "ours_over_this": ratio})
-        if arguments.json:
+    keys = ("model", "set", "method", "part", "max_length")
+    done = {tuple(row[key] for key in keys) for row in report["rows"]}
+    columns = "examples/s  [range]          share  ours / this"
+    print(f"model      set                 method  part     side                   {columns}")
+    with tempfile.TemporaryDirectory() as bases:
+        for model, data, method, part in itertools.product(
+            arguments.models, arguments.sets, arguments.methods, arguments.parts
+        ):
+            config = config_of(model, method, arguments.data / data, arguments.max_length, Path(bases))
+            case = dict(zip(keys, (model, data, method, part, config.data.max_length), strict=True))
+            if tuple(case.values()) in done:
+                continue
+            found = measure(part, model, config, arguments.rounds, arguments.seconds)
+            operations = operations_of_a_token(part, config)
+            for side in (OURS, DEFAULT, GROUPED):
+                row = case | row_of(side, found, operations)
+                report["rows"].append(row)
+                low, high = row["range"]
+                print(
+                    f"{model:9}  {data:18}  {method:6}  {part:7}  {side:21}  {row['examples_per_s']:10.1f}  "
+                    f"{f'[{low:.1f}, {high:.1f}]':15}  {row['share']:5.0%}  {row['ours_over_this']:6.2f}",
+                    flush=True,
+                )
             arguments.json.parent.mkdir(parents=True, exist_ok=True)
             arguments.json.write_text(json.dumps(report, indent=1) + "\n")
 

@@ -74,10 +74,10 @@ class TorchPeer:
         self.optimizer.zero_grad()
         return loss.item()
 
-    def logits(self, ids: Sequence[np.ndarray]) -> list[np.ndarray]:
-        """The logits of each text [C], or of its tokens [T, C], computed in batches sorted by length."""
+    def logits(self, ids: Sequence[np.ndarray], *, by_length: bool = True) -> list[np.ndarray]:
+        """The logits of each text [C], or of its tokens [T, C], in batches sorted by length, or in the texts' order."""
         self.model.eval()
-        order = np.argsort([len(one) for one in ids])
+        order = np.argsort([len(one) for one in ids]) if by_length else np.arange(len(ids))
         found: list[np.ndarray] = [np.empty(0)] * len(ids)
         with torch.inference_mode():
             for start in range(0, len(order), 64):

@@ -58,7 +58,7 @@ def write(
 
 def timing(position: Position, first_step: float | None) -> dict[str, float | None]:
     """The seconds of a run, and what it did in them."""
-    seconds = position.train_seconds  # 0 in a run without steps
+    seconds = position.train_seconds if position.step else None
     return {
         "time_to_first_step_s": first_step,
         "compile_s": position.compile_seconds,
