@@ -5,7 +5,7 @@ from typing import Any
 
 from jaxpeft.study import chart, names
 from jaxpeft.study.answer import share
-from jaxpeft.study.cells import Cell, Table, or_nothing, strip_of
+from jaxpeft.study.cells import NOTHING, Cell, Table, numbers, or_nothing, strip_of
 from jaxpeft.study.costs import mean_of
 from jaxpeft.study.findings import TaskFindings
 from jaxpeft.study.palette import Figure, Palette, draw_point, log_axis
@@ -23,7 +23,7 @@ def efficiency_table(standings: Standings, currency: str) -> Table:
     headings += [currency, "Memory", "On disk", "Operations", "Tasks"]
     columns = ["model", "method", "efficiency", "low", "high", "skill", "relative_cost", f"cost_{currency}"]
     raw: list[list[Any]] = [[*columns, "peak_bytes", "bytes", "flops", "tasks", "reference"]]
-    shows = (_money, chart.size, chart.size, chart.operations)
+    shows = ("{:.2g}".format, chart.size, chart.size, chart.operations)
     ends = [end for one in standings.systems for end in _ends(one.efficiency)]
     rows = []
     for one in standings.systems:
@@ -42,7 +42,7 @@ def efficiency_table(standings: Standings, currency: str) -> Table:
                 Cell(str(len(one.places)), number=True),
             ]
         )
-        raw.append([*_who(one), *_numbers(one.efficiency), one.skill.value, one.cost, *told])
+        raw.append([*_who(one), *numbers(one.efficiency), one.skill.value, one.cost, *told])
         raw[-1] += [len(one.places), int(one.is_reference)]
     return Table("efficiency", _caption(standings), headings, rows, raw)
 
@@ -58,7 +58,7 @@ def efficiency_figure(standings: Standings, palette: Palette) -> Figure | None:
         drawings.append(_draw(task, places, palette))
         for one, place in places:
             found = efficiency_at(place)
-            table.append([task.task.slug, *_who(one), place.cost, skill_at(place).value, *_numbers(found), found.seeds])
+            table.append([task.task.slug, *_who(one), place.cost, skill_at(place).value, *numbers(found), found.seeds])
     if not drawings:
         return None
     lede = (
@@ -119,17 +119,9 @@ def _who(one: Standing) -> list[Any]:
     return [one.system.model, one.system.method_title]
 
 
-def _numbers(found: Estimate) -> list[float | None]:
-    return [found.value, found.low, found.high]
-
-
 def _ends(found: Estimate) -> list[float]:
-    return [end for end in _numbers(found) if end is not None]
+    return [end for end in numbers(found) if end is not None]
 
 
 def _interval(found: Estimate) -> str:
-    return "–" if found.low is None or found.high is None else f"{found.low:.3g} to {found.high:.3g}"
-
-
-def _money(value: float) -> str:
-    return f"{value:.2g}"
+    return NOTHING if found.low is None or found.high is None else f"{found.low:.3g} to {found.high:.3g}"

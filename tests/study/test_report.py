@@ -138,6 +138,7 @@ def test_every_drawing_has_words_and_the_colours_of_the_page(text, page):
 def test_every_table_and_figure_has_its_csv_and_names_its_command(study, text):
     names = set(re.findall(r'download="(\w+)\.csv"', text))
     assert {"methods", "glance", "task_mimic_triage", "size", "cost", "reuse", "rank", "few_shot"} <= names
+    assert {"efficiency", "efficiency_by_task"} <= names
     for name in names:
         assert rows_of(study, name)
     assert text.count(f"made by <code>python -m jaxpeft.study.report {study.name}</code>") == len(names)
