@@ -11,14 +11,26 @@ from typing import Any
 MATRICES = ("kernel", "lora_a", "lora_b")
 
 
-def step_flops(model: Any, sizes: Mapping[str, int], trained: Mapping[str, bool], batch: int, length: int) -> int:
-    """Operations of one forward and backward pass over B texts of T tokens each.
+def step_flops(
+    model: Any, sizes: Mapping[str, int], trained: Mapping[str, bool], batch: int, length: int, texts: int = 1
+) -> int:
+    """Operations of one forward and backward pass over B rows of T tokens each, and of what the pass recomputes.
 
     Args:
         model: says `reads_embeddings`, `head_layers`, `pools` and `virtual` (see `Classifier`).
         sizes: parameters of each leaf, by dotted path; adapters included.
-        trained: whether each leaf trains. batch, length: B and T.
+        trained: whether each leaf trains. batch, length: B and T, without virtual tokens.
+        texts: places for texts in a row: more than one where rows are packed.
     """
+    needed = _needed(model, sizes, trained, batch, length, texts)
+    if not model.config.remat:
+        return needed
+    return needed + _needed(model, sizes, dict.fromkeys(sizes, False), batch, length, texts)
+
+
+def _needed(
+    model: Any, sizes: Mapping[str, int], trained: Mapping[str, bool], batch: int, length: int, texts: int
+) -> int:
     config, virtual = model.config, model.virtual
     states = length + virtual.prompt_length
     below_head = any(trained[path] for path in sizes if path.split(".")[0] not in model.head_layers)
@@ -29,7 +41,7 @@ def step_flops(model: Any, sizes: Mapping[str, int], trained: Mapping[str, bool]
         if path.rsplit(".", 1)[-1] not in MATRICES or path.startswith("virtual."):  # a network over a few tokens
             continue
         in_head = path.split(".")[0] in model.head_layers
-        rows = batch * (states if not in_head else 1 if model.pools else length)
+        rows = batch * (states if not in_head else texts if model.pools else length)
         total += 2 * rows * size * (1 + trained[path])
         if below_head:
             total += 2 * rows * size

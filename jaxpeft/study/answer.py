@@ -86,8 +86,8 @@ def _verdict(found: Findings, one: MethodFindings) -> str:
             f"{one.title} is not told apart from {reference}: "
             f"{points(gap.value)} points on average (95 % interval {interval(gap)})"
         )
-    parts = [f"{share(one.trainable)} of the trained parameters" if one.trainable is not None else ""]
-    parts.append(f"{share(one.train_s)} of the training time" if one.train_s is not None else "")
+    parts = [f"{share(one.trained)} of the trained parameters" if one.trained is not None else ""]
+    parts.append(f"{share(one.seconds)} of the training time" if one.seconds is not None else "")
     costs = " and ".join(filter(None, parts)).replace("times of", "times")
     said = f"With one seed, {said}" if gap.seeds == 1 else said
     return f"{said}, with {costs}." if costs else f"{said}."

@@ -88,6 +88,14 @@ def count(value: float, _: object = None) -> str:
     return f"{value:.3g}"
 
 
+def operations(value: float, _: object = None) -> str:
+    """3.2e15 -> `3.2 PFLOP`."""
+    for size, unit in ((1e18, "E"), (1e15, "P"), (1e12, "T"), (1e9, "G")):
+        if value >= size:
+            return f"{value / size:.3g} {unit}FLOP"
+    return f"{value:.3g} FLOP"
+
+
 def seconds(value: float, _: object = None) -> str:
     """90 -> `1.5 min`."""
     for size, unit in ((86400, "d"), (3600, "h"), (60, "min")):

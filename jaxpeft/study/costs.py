@@ -1,7 +1,7 @@
-"""What a system cost: parameters, bytes on disk, seconds of training, memory; means over its runs."""
+"""What a run cost, and a system on average over its runs: the one place that reads it from results and files."""
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,41 +13,63 @@ _BYTES = 4  # of a trained parameter: adapters and heads are float32
 
 @dataclasses.dataclass(frozen=True)
 class Cost:
-    """Means over the runs of a system; None where no run says."""
+    """What a run took, or a system's runs on average; None is unknown.
 
-    trainable: float | None  # parameters, adapter and head
-    train_s: float | None  # without compilation and evaluation
-    bytes: float | None  # of what a run adds to its base: the adapter with its head, or the whole model
-    peak_bytes: float | None  # memory
-    devices: tuple[str, ...]  # "cpu x 1"
+    Attributes:
+        seconds: of training, without compilation and evaluation.
+        seconds_to_best: as many of them as the steps to the best validation score took.
+        money: for these seconds, in the study's currency. memory_bytes: the peak of one device.
+        storage_bytes: what a task adds to a base that is there already: adapter and head, or a whole model.
+        flops: operations of training, by formula at the padded lengths.
+        trained: parameters, head included. trained_without_head, total: parameters as the paper counts them.
+        devices: "cpu x 1".
+    """
+
+    seconds: float | None = None
+    seconds_to_best: float | None = None
+    money: float | None = None
+    memory_bytes: float | None = None
+    storage_bytes: float | None = None
+    flops: float | None = None
+    trained: float | None = None
+    trained_without_head: float | None = None
+    total: float | None = None
+    devices: tuple[str, ...] = ()
 
 
-def cost_of(runs: Sequence[Run]) -> Cost:
-    """The mean cost of a system's finished runs."""
+AMOUNTS = tuple(field.name for field in dataclasses.fields(Cost) if field.name != "devices")
+
+
+def cost_of(run: Run, prices: Mapping[str, float]) -> Cost:
+    """What a finished run took, by its result.json and its files; `prices` are money an hour by device."""
+    result = run.result or {}
+    seconds, steps, best = _number(result, "timing", "train_s"), _number(result, "steps"), _number(result, "best_step")
+    price = _price(result, prices)
     return Cost(
-        trainable=_mean(runs, lambda result: result["trainable_params"]),
-        train_s=_mean(runs, lambda result: result["timing"]["train_s"]),
-        bytes=mean_of([size for run in runs if (size := bytes_of(run)) is not None]),
-        peak_bytes=_mean(runs, lambda result: result["memory"]["peak_bytes"]),
-        devices=tuple(sorted({device for run in runs if (device := device_of(run))})),
+        seconds=seconds,
+        seconds_to_best=seconds * best / steps if seconds is not None and best is not None and steps else None,
+        money=seconds / 3600 * price if seconds is not None and price is not None else None,
+        memory_bytes=_number(result, "memory", "peak_bytes"),
+        storage_bytes=_storage(run),
+        flops=_number(result, "flops"),
+        trained=_number(result, "trainable_params"),
+        trained_without_head=_number(result, "peft_params"),
+        total=_number(result, "total_params"),
+        devices=_devices(result),
     )
 
 
-def bytes_of(run: Run) -> float | None:
-    """What one more task on this base adds on disk: the run's adapter/ or model/, else four bytes a parameter."""
-    workdir = Workdir(run.workdir)
-    whole_model = (run.result or {}).get("method") in ("full", "bitfit")
-    for folder in (workdir.model, workdir.adapter) if whole_model else (workdir.adapter,):
-        if size := _size(folder):
-            return float(size)
-    trainable = (run.result or {}).get("trainable_params")
-    return None if trainable is None else float(_BYTES * trainable)
+def mean_cost(runs: Sequence[Run], prices: Mapping[str, float]) -> Cost:
+    """The mean of each amount over the runs that tell it."""
+    costs = [cost_of(run, prices) for run in runs]
+    told = {name: [value for one in costs if (value := getattr(one, name)) is not None] for name in AMOUNTS}
+    devices = {device for one in costs for device in one.devices}
+    return Cost(**{name: mean_of(values) for name, values in told.items()}, devices=tuple(sorted(devices)))
 
 
-def device_of(run: Run) -> str | None:
-    """`cpu x 1`; None where the result does not say."""
-    device = (run.result or {}).get("device") or {}
-    return f"{device['kind']} x {device.get('count', 1)}" if device.get("kind") else None
+def price_of(device: str, prices: Mapping[str, float]) -> float | None:
+    """Money an hour of a device by the first key that stands in its name, whatever the case; None where none does."""
+    return next((price for key, price in prices.items() if key.lower() in device.lower()), None)
 
 
 def mean_of(values: Sequence[float]) -> float | None:
@@ -60,25 +82,36 @@ def ratio(first: float | None, second: float | None) -> float | None:
     return first / second if first is not None and second else None
 
 
+def _price(result: Mapping[str, Any], prices: Mapping[str, float]) -> float | None:
+    """Money an hour of all devices of a run; a CPU is one, into however many JAX divides it."""
+    device = result.get("device") or {}
+    kind = str(device.get("kind") or "")
+    price = price_of(kind, prices) if kind else None
+    return price if price is None or kind.lower() == "cpu" else price * device.get("count", 1)
+
+
+def _devices(result: Mapping[str, Any]) -> tuple[str, ...]:
+    device = result.get("device") or {}
+    return (f"{device['kind']} x {device.get('count', 1)}",) if device.get("kind") else ()
+
+
+def _storage(run: Run) -> float | None:
+    """Bytes of the run's adapter/, model/ or best/, the first that is there, else four a trained parameter."""
+    workdir = Workdir(run.workdir)
+    for folder in (workdir.adapter, workdir.model, workdir.best):
+        if size := _size(folder):
+            return float(size)
+    trained = _number(run.result or {}, "trainable_params")
+    return None if trained is None else _BYTES * trained
+
+
 def _size(folder: Path) -> int:
     return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) if folder.is_dir() else 0
 
 
-def _mean(runs: Sequence[Run], read: Callable[[dict[str, Any]], Any]) -> float | None:
-    values = []
-    for run in runs:
-        try:
-            value = read(run.result or {})
-        except (KeyError, TypeError):  # another version's result
-            continue
-        if isinstance(value, int | float):
-            values.append(float(value))
-    return mean_of(values)
-
-
-def money_of(cost: Cost, prices: Mapping[str, float]) -> float | None:
-    """What training cost at the study's prices (an hour, by a part of the device's name); None without a price."""
-    hourly = [price for device in cost.devices for name, price in prices.items() if name.lower() in device.lower()]
-    if cost.train_s is None or not hourly or len(set(hourly)) > 1:
-        return None
-    return cost.train_s / 3600 * hourly[0]
+def _number(result: Mapping[str, Any], *names: str) -> float | None:
+    """A number of a result, which may be another version's and lack it."""
+    value: Any = result
+    for name in names:
+        value = value.get(name) if isinstance(value, Mapping) else None
+    return float(value) if isinstance(value, int | float) else None

@@ -1,4 +1,4 @@
-"""How much a system costs, and two scores of that: the paper's composite, and one that stands by itself.
+"""Two scores of what a system gives for its cost: the paper's composite, and one that stands by itself.
 
 The paper's (Taylor et al. 2024, arXiv 2402.10597) scales each cost to [0, 1] over the systems plotted, so the largest
 system always has 0 and some system 1, and adding one changes every score. It is here to reproduce the paper's figures.
@@ -17,76 +17,22 @@ reference. Money, memory and storage weigh the same; time and operations are tol
 asked to: an hour's price is in the money already.
 """
 
-import dataclasses
 import math
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 from jaxpeft.errors import InputError
-from jaxpeft.study.store import Run
+from jaxpeft.study.costs import AMOUNTS, Cost
 
 WEIGHTS: Mapping[str, float] = {"money": 1.0, "memory_bytes": 1.0, "storage_bytes": 1.0}
-KEPT = ("adapter", "model", "best")  # what a finished run leaves to be used again: the first that is there
 
 
-@dataclasses.dataclass(frozen=True)
-class Costs:
-    """What a run took; None is unknown.
-
-    Attributes:
-        seconds: of training, compilation and evaluation apart. seconds_to_best: as many steps of them as the tested
-            parameters took.
-        money: of these seconds, in the study's currency. memory_bytes: the peak of one device.
-        storage_bytes: what the task adds beside a base that is there already (full: a whole model).
-        flops: operations of training by formula. trained: parameters, head included.
-    """
-
-    seconds: float | None = None
-    seconds_to_best: float | None = None
-    money: float | None = None
-    memory_bytes: float | None = None
-    storage_bytes: float | None = None
-    flops: float | None = None
-    trained: float | None = None
-
-
-def costs(run: Run, prices: Mapping[str, float], flops: float | None = None) -> Costs:
-    """What a finished run took, by its result.json and its files; `prices` are money an hour by device."""
-    result = run.result or {}
-    timing, memory = result.get("timing", {}), result.get("memory", {})
-    seconds, steps = timing.get("train_s"), result.get("steps")
-    share = result["tested_step"] / steps if steps and result.get("tested_step") is not None else None
-    price = price_of(str(memory.get("device", "")), prices)
-    return Costs(
-        seconds=seconds,
-        seconds_to_best=None if seconds is None or share is None else seconds * share,
-        money=None if seconds is None or price is None else seconds / 3600 * price,
-        memory_bytes=memory.get("peak_bytes"),
-        storage_bytes=storage(run.workdir),
-        flops=flops,
-        trained=result.get("trainable_params"),
-    )
-
-
-def price_of(device: str, prices: Mapping[str, float]) -> float | None:
-    """Money an hour of a device by the first key that stands in its name, whatever the case; None where none does."""
-    return next((price for key, price in prices.items() if key.lower() in device.lower()), None)
-
-
-def storage(workdir: Path) -> int | None:
-    """Bytes of what a finished run leaves to be used again; None where there is nothing."""
-    folder = next((workdir / name for name in KEPT if (workdir / name).is_dir()), None)
-    return None if folder is None else sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
-
-
-def relative_cost(system: Costs, reference: Costs, weights: Mapping[str, float] = WEIGHTS) -> float | None:
+def relative_cost(system: Cost, reference: Cost, weights: Mapping[str, float] = WEIGHTS) -> float | None:
     """The weighted geometric mean of cost over reference; None where a cost that weighs is unknown of either.
 
     Raises InputError for weights that are not of costs, negative, or all 0.
     """
-    names = [field.name for field in dataclasses.fields(Costs)]
-    if unknown := sorted(weights.keys() - set(names)):
-        raise InputError(f"weights: {', '.join(unknown)} are no costs; there are {', '.join(names)}")
+    if unknown := sorted(weights.keys() - set(AMOUNTS)):
+        raise InputError(f"weights: {', '.join(unknown)} are no costs; there are {', '.join(AMOUNTS)}")
     total = sum(weights.values())
     if min(weights.values(), default=0) < 0 or not 0 < total < math.inf:
         raise InputError(f"weights: {dict(weights)}, expected numbers from 0, not all of them 0")
@@ -109,7 +55,7 @@ def skill(quality: float, chance: float) -> float:
 
 
 def efficiency(
-    quality: float, chance: float, system: Costs, reference: Costs, weights: Mapping[str, float] = WEIGHTS
+    quality: float, chance: float, system: Cost, reference: Cost, weights: Mapping[str, float] = WEIGHTS
 ) -> float | None:
     """Skill over relative cost; None where a cost is unknown. Raises InputError."""
     cost = relative_cost(system, reference, weights)

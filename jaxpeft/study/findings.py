@@ -1,11 +1,11 @@
 """What a study found: the systems of each task beside one another, and each method against the reference."""
 
 import dataclasses
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from jaxpeft.study import names
-from jaxpeft.study.costs import Cost, cost_of, mean_of, ratio
+from jaxpeft.study.costs import Cost, mean_cost, mean_of, ratio
 from jaxpeft.study.evidence import sample
 from jaxpeft.study.statistics import Estimate, Sample, best_of, estimate
 from jaxpeft.study.store import Run
@@ -23,7 +23,7 @@ class Row:
     cell: Cell
     sample: Sample
     score: Estimate
-    cost: Cost
+    cost: Cost  # mean over the seeds
     lead: float | None  # p-value of the highest score's lead over this one; None for the highest and where untested
     best: bool  # ahead of every other system of the task, each by a paired test
     open: bool  # by the paired test it may be as good as the highest
@@ -64,9 +64,10 @@ class MethodFindings:
     better: int  # pairs in which a paired test says so
     worse: int
     pairs: int
-    trainable: float | None  # of the reference's, means over the pairs
-    train_s: float | None
-    bytes: float | None
+    trained: float | None  # of the reference's, means over the pairs
+    seconds: float | None
+    flops: float | None
+    storage_bytes: float | None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -100,17 +101,19 @@ class Findings:
         return (min(counts), max(counts)) if counts else (0, 0)
 
 
-def findings_of(runs: list[Run], kept: Path, experiments: Iterable[Iterable[str]] = ()) -> Findings:
-    """Scores, intervals and tests of a study's runs; draws are kept in the folder `kept`.
+def findings_of(
+    runs: list[Run], kept: Path, experiments: Iterable[Iterable[str]], prices: Mapping[str, float]
+) -> Findings:
+    """Scores, intervals, tests and costs of a study's runs; draws are kept in the folder `kept`.
 
-    `experiments` are ids of runs each, as `tasks_of` has them.
+    `experiments` are ids of runs each, as `tasks_of` has them; `prices` are money an hour by device.
     """
-    tasks = [_task_findings(task, kept) for task in tasks_of(runs, experiments)]
+    tasks = [_task_findings(task, kept, prices) for task in tasks_of(runs, experiments)]
     reference = _reference(tasks)
     return Findings(runs, tasks, reference, _methods(tasks, reference) if reference else [])
 
 
-def _task_findings(task: Task, kept: Path) -> TaskFindings:
+def _task_findings(task: Task, kept: Path, prices: Mapping[str, float]) -> TaskFindings:
     samples = [sample(cell.runs, task.metric, kept) for cell in task.cells]
     best, leads = best_of(samples) if samples else (0, [])
     alone = len(samples) > 1 and all(p is not None and p < LEVEL for place, p in enumerate(leads) if place != best)
@@ -119,7 +122,7 @@ def _task_findings(task: Task, kept: Path) -> TaskFindings:
             cell=cell,
             sample=one,
             score=estimate((1.0, one)),
-            cost=cost_of(cell.runs),
+            cost=mean_cost(cell.runs, prices),
             lead=lead,
             best=alone and place == best,
             open=len(samples) > 1 and not alone and (place == best or lead is None or lead >= LEVEL),
@@ -156,7 +159,7 @@ def _reference(tasks: Sequence[TaskFindings]) -> str | None:
         for row in found.rows:
             if any(other.system.model == row.system.model and other is not row for other in found.rows):
                 size = sizes.get(row.system.method, 0.0)
-                sizes[row.system.method] = max(size, row.cost.trainable or 0.0)
+                sizes[row.system.method] = max(size, row.cost.trained or 0.0)
     if len(sizes) < 2:
         return None
     return "full" if "full" in sizes else max(sizes, key=lambda name: sizes[name])
@@ -186,9 +189,10 @@ def _against(pairs: Sequence[tuple[Row, Row]]) -> MethodFindings:
         better=sum(value > 0 for value in sure),
         worse=sum(value < 0 for value in sure),
         pairs=len(pairs),
-        trainable=_mean_ratio([(ours.trainable, theirs.trainable) for ours, theirs in costs]),
-        train_s=_mean_ratio([(ours.train_s, theirs.train_s) for ours, theirs in costs]),
-        bytes=_mean_ratio([(ours.bytes, theirs.bytes) for ours, theirs in costs]),
+        trained=_mean_ratio([(ours.trained, theirs.trained) for ours, theirs in costs]),
+        seconds=_mean_ratio([(ours.seconds, theirs.seconds) for ours, theirs in costs]),
+        flops=_mean_ratio([(ours.flops, theirs.flops) for ours, theirs in costs]),
+        storage_bytes=_mean_ratio([(ours.storage_bytes, theirs.storage_bytes) for ours, theirs in costs]),
     )
 
 

@@ -17,9 +17,13 @@ from jaxpeft.errors import InputError
 from jaxpeft.study.answer import answer, caveats
 from jaxpeft.study.cells import Table, as_csv
 from jaxpeft.study.diagnostics import remarks_on
+from jaxpeft.study.efficiency_page import efficiency_figure, efficiency_table
 from jaxpeft.study.figures import figures_of
 from jaxpeft.study.findings import Findings, findings_of, reference_title
 from jaxpeft.study.page import Part, Report, Section, html, markdown
+from jaxpeft.study.palette import Palette
+from jaxpeft.study.paper_composite import compared_with_paper, composite_figure, composite_table
+from jaxpeft.study.standings import standings_of
 from jaxpeft.study.statistics import RESAMPLES
 from jaxpeft.study.store import runs
 from jaxpeft.study.systems import method_of
@@ -40,7 +44,8 @@ def build(folder: Path) -> Path:
         raise InputError(f"{folder} is no folder: expected that of a study")
     study = read_json(folder / "study.json") if (folder / "study.json").exists() else {}
     target = folder / "report"
-    found = findings_of(runs(folder), target / "draws", (study.get("experiments") or {}).values())
+    experiments, prices = (study.get("experiments") or {}).values(), study.get("prices") or {}
+    found = findings_of(runs(folder), target / "draws", experiments, prices)
     report = _report(study, found, folder.resolve().name)
     for name, table in _csv_tables(report):
         write_text(target / f"{name}.csv", as_csv(table))
@@ -77,12 +82,12 @@ def _report(study: Mapping[str, Any], found: Findings, folder: str) -> Report:
 
 
 def _sections(study: Mapping[str, Any], found: Findings) -> list[Section]:
-    prices, currency = study.get("prices") or {}, str(study.get("currency") or "money")
+    currency = str(study.get("currency") or "money")
     glance = glance_table(found)
     tasks = [Part(glance, "At a glance")] if glance else []
     for one in found.tasks:
         if one.rows:
-            tasks.append(Part(task_table(one, prices, currency), one.task.title))
+            tasks.append(Part(task_table(one, currency), one.task.title))
             others = other_scores_table(one)
             tasks += [Part(others, f"All scores on {one.task.title}", folded=True)] if others else []
     figures = [Part(figure, figure.title) for figure in figures_of(found)]
@@ -93,10 +98,29 @@ def _sections(study: Mapping[str, Any], found: Findings) -> list[Section]:
         if found.methods
         else Section("methods", "", "", []),
         Section("tasks", "By task", "", tasks),
+        _efficiency(study, found, currency),
         Section("figures", "Figures", "", figures),
         Section("diagnostics", "What looks wrong", nothing, [Part(remarks_table(remarks))] if remarks else []),
         Section("failed", "Failed runs", "", [Part(failed_table(found.failed))] if found.failed else []),
     ]
+
+
+def _efficiency(study: Mapping[str, Any], found: Findings, currency: str) -> Section:
+    """Ours and the paper's, each where the study has what it takes; else why ours is missing."""
+    palette, title = Palette.of(found), "Efficiency"
+    parts: list[Part] = []
+    if paper := compared_with_paper(found):
+        table, figure = composite_table(*paper), composite_figure(*paper, palette)
+        parts = [Part(table, "The paper’s composite, in numbers"), Part(figure, figure.title)]
+    if not found.tasks:
+        return Section("efficiency", title, "", parts)
+    standings = standings_of(found, study.get("reference") or {})
+    if not standings.systems:
+        return Section("efficiency", title, f"No skill over cost here. {' '.join(standings.left_out)}", parts)
+    ours = [Part(efficiency_table(standings, currency), "Skill over cost")]
+    if by_task := efficiency_figure(standings, palette):
+        ours.append(Part(by_task, by_task.title))
+    return Section("efficiency", title, "", [*ours, *parts])
 
 
 def _tiles(found: Findings) -> list[tuple[str, str]]:

@@ -12,15 +12,15 @@ from jaxpeft.study.systems import System
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-_ROW = 0.36  # inches of a row with its name above it
+ROW = 0.36  # inches of a row with its name above it
 
 
 def reuse(found: Findings, palette: Palette) -> Figure | None:
     """What one more task on the same base costs, in bytes and in seconds: means over the tasks."""
     systems = []
     for rows in _rows_of_shared_tasks(found):
-        sizes = [row.cost.bytes for row in rows if row.cost.bytes]
-        times = [row.cost.train_s for row in rows if row.cost.train_s]
+        sizes = [row.cost.storage_bytes for row in rows if row.cost.storage_bytes]
+        times = [row.cost.seconds for row in rows if row.cost.seconds]
         if sizes and times:
             systems.append((rows[0].system, mean_of(sizes) or 0.0, mean_of(times) or 0.0, len(rows)))
     if len({system.method for system, *_ in systems}) < 2:
@@ -60,7 +60,7 @@ def _draw_bars(name: str, title: str, bars: list[tuple[System, float]], palette:
         f"{system.method_title}, {names.model(system.model)}" if several else system.method_title for system, _ in bars
     ]
     told = "; ".join(f"{label} {show(value)}" for label, (_, value) in zip(labels, bars, strict=True))
-    with chart.drawing(name, title, f"{told}.", height=0.6 + _ROW * len(bars)) as made:
+    with chart.drawing(name, title, f"{told}.", height=0.6 + ROW * len(bars)) as made:
         axes, largest = made.axes, max(value for _, value in bars)
         for place, (system, value) in enumerate(bars):
             axes.barh(place + 0.2, value, height=0.4, color=palette.colour(system.method))
@@ -75,7 +75,7 @@ def _draw_bars(name: str, title: str, bars: list[tuple[System, float]], palette:
             axes.set_xlim(0, largest * 1.25)
         axes.set(title=title, xticks=[])
         axes.minorticks_off()
-        _label_rows(axes, labels)
+        label_rows(axes, labels)
         axes.spines["bottom"].set_visible(False)
     return made.svg
 
@@ -123,7 +123,7 @@ def _draw_calibration(one: TaskFindings, errors: list[tuple[Row, float, float]],
     labels = [row.system.title if several else row.system.method_title for row, _, _ in errors]
     told = "; ".join(f"{name} {old:.3f}, then {new:.3f}" for name, (_, old, new) in zip(labels, errors, strict=True))
     title = f"{one.task.title}: calibration error, as trained and with a temperature"
-    with chart.drawing(f"calibration-{one.task.slug}", title, f"{told}.", 0.8 + _ROW * len(errors)) as made:
+    with chart.drawing(f"calibration-{one.task.slug}", title, f"{told}.", 0.8 + ROW * len(errors)) as made:
         for place, (row, before, after) in enumerate(errors):
             colour = palette.colour(row.system.method)
             made.axes.plot([before, after], [place + 0.2] * 2, color=colour, linewidth=1.2, alpha=0.5)
@@ -131,11 +131,11 @@ def _draw_calibration(one: TaskFindings, errors: list[tuple[Row, float, float]],
             made.axes.plot(after, place + 0.2, "o", color=chart.PAPER, markeredgecolor=colour, markeredgewidth=1.5)
         most = max(max(before, after) for _, before, after in errors)
         made.axes.set(xlim=(0, 1.08 * most or 1.0), title=one.task.title, xlabel="calibration error")
-        _label_rows(made.axes, labels)
+        label_rows(made.axes, labels)
     return made.svg
 
 
-def _label_rows(axes: "Axes", labels: Sequence[str]) -> None:
+def label_rows(axes: "Axes", labels: Sequence[str]) -> None:
     """A name above each of the rows 0, 1, ... from the top, where even a long one has room."""
     for place, label in enumerate(labels):
         axes.annotate(

@@ -57,7 +57,7 @@ def runs(folder: Path) -> list[Run]:
         study = read_json(folder / "study.json")
     except InputError:
         return []
-    return [_run(folder, entry["id"], entry["axes"], study["fresh_process"]) for entry in study["runs"]]
+    return [_run(folder, entry["id"], entry["axes"], study.get("fresh_process", True)) for entry in study["runs"]]
 
 
 def _run(folder: Path, id: str, axes: dict[str, Any], fresh_process: bool) -> Run:

@@ -1,31 +1,26 @@
 """The report's tables: methods, systems on tasks, remarks and failures."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from jaxpeft.study import chart, names
 from jaxpeft.study.answer import interval, points, share
-from jaxpeft.study.cells import Cell, Strip, Table
-from jaxpeft.study.costs import money_of
+from jaxpeft.study.cells import NOTHING, Cell, Table, in_numbers, numbers, on_scale, or_nothing, strip_of
 from jaxpeft.study.diagnostics import Remark
 from jaxpeft.study.findings import LEVEL, Findings, MethodFindings, Row, TaskFindings, other_scores, reference_title
 from jaxpeft.study.paper_table import TABLE, paper_score
-from jaxpeft.study.statistics import Estimate
 from jaxpeft.study.store import Run
 from jaxpeft.study.systems import test_scores
-
-NOTHING = "–"
 
 
 def methods_table(found: Findings) -> Table:
     """Each method against the reference."""
     reference = reference_title(found)
     headings = ["Method", "Difference in points", "95 % interval", "Better", "Worse", "Not told apart"]
-    headings += ["Trained parameters", "Training time", "Bytes on disk"]
-    raw: list[list[Any]] = [
-        ["method", "difference", "low", "high", "p", "better", "worse", "pairs", "trainable", "train_s", "bytes"]
-    ]
-    shown = [value for one in found.methods for value in _numbers(one.difference) if value is not None]
+    headings += ["Trained parameters", "Training time", "Operations", "Bytes on disk"]
+    columns = ["method", "difference", "low", "high", "p", "better", "worse", "pairs"]
+    raw: list[list[Any]] = [[*columns, "trainable", "train_s", "flops", "bytes"]]
+    shown = [value for one in found.methods for value in numbers(one.difference) if value is not None]
     scale = min(0.0, *shown), max(0.0, *shown)
     rows = []
     for one in found.methods:
@@ -37,32 +32,31 @@ def methods_table(found: Findings) -> Table:
                 Cell(
                     points(gap.value), number=True, strong=gap.low is not None and (gap.low > 0 or (gap.high or 0) < 0)
                 ),
-                Cell(interval(gap) or NOTHING, number=True, strip=_strip(gap, 0.0, scale)),
+                Cell(interval(gap) or NOTHING, number=True, strip=strip_of(gap, 0.0, scale)),
                 *(Cell(str(count), number=True) for count in counts),
-                *(Cell(_shown(ratio, share), number=True) for ratio in (one.trainable, one.train_s, one.bytes)),
+                *(Cell(or_nothing(ratio, share), number=True) for ratio in _ratios(one)),
             ]
         )
-        raw.append([one.title, *_numbers(gap), gap.p, one.better, one.worse, one.pairs, *_ratios(one)])
+        raw.append([one.title, *numbers(gap), gap.p, one.better, one.worse, one.pairs, *_ratios(one)])
     caption = (
         f"Each method against {reference}, over the models and tasks that have both: the mean difference of the tasks’ "
         "scores in hundredths, bold where its interval leaves 0 out; in how many pairs a paired test finds it better "
-        f"or worse; and what it takes of {reference}’s parameters, time and bytes."
+        f"or worse; and what it takes of {reference}’s parameters, time, operations and bytes."
     )
     return Table("methods", caption, headings, rows, raw)
 
 
-def task_table(one: TaskFindings, prices: Mapping[str, float], currency: str) -> Table:
+def task_table(one: TaskFindings, currency: str) -> Table:
     """The systems of one task, the highest score first."""
     metric, scale, several = names.metric(one.task.metric), _scale(one), len(one.rows) > 1
     paper = _paper_column(one)
-    money = {id(row): money_of(row.cost, prices) for row in one.rows}
-    priced = any(value is not None for value in money.values())
+    priced = any(row.cost.money is not None for row in one.rows)
     headings = ["System", f"{metric}, test", "95 % interval", "Against the highest", "Trained", "Training"]
     headings += ["Memory", "On disk", *([currency] if priced else []), "Seeds"]
     headings += ["Paper", "Ours, so counted"] if paper else []
     raw: list[list[Any]] = [
         ["model", "method", "metric", "score", "low", "high", "p_of_highest_over_it", "best", "majority", "seeds"]
-        + ["trainable_params", "train_s", "peak_bytes", "bytes", *([f"cost_{currency}"] if priced else [])]
+        + ["trainable_params", "train_s", "peak_bytes", "bytes", "flops", *([f"cost_{currency}"] if priced else [])]
         + (["paper", "paper_metric", "ours_so_counted"] if paper else [])
     ]
     rows = []
@@ -70,30 +64,25 @@ def task_table(one: TaskFindings, prices: Mapping[str, float], currency: str) ->
         cells = [
             Cell(row.system.method_title, below=names.model(row.system.model)),
             Cell(f"{row.score.value:.3f}", number=True, best=row.best),
-            Cell(_interval(row.score), number=True, strip=_strip(row.score, one.majority, scale) if several else None),
+            Cell(
+                in_numbers(row.score), number=True, strip=strip_of(row.score, one.majority, scale) if several else None
+            ),
             Cell(_standing(row, len(one.rows))),
-            Cell(_shown(row.cost.trainable, chart.count), number=True),
-            Cell(_shown(row.cost.train_s, chart.seconds), number=True),
-            Cell(_shown(row.cost.peak_bytes, chart.size), number=True),
-            Cell(_shown(row.cost.bytes, chart.size), number=True),
-            *([Cell(_shown(money[id(row)], "{:.2g}".format), number=True)] if priced else []),
+            Cell(or_nothing(row.cost.trained, chart.count), number=True),
+            Cell(or_nothing(row.cost.seconds, chart.seconds), number=True),
+            Cell(or_nothing(row.cost.memory_bytes, chart.size), number=True),
+            Cell(or_nothing(row.cost.storage_bytes, chart.size), number=True),
+            *([Cell(or_nothing(row.cost.money, "{:.2g}".format), number=True)] if priced else []),
             Cell(str(row.score.seeds), number=True),
         ]
         cost = row.cost
-        line = [row.system.model, row.system.method_title, one.task.metric, *_numbers(row.score), row.lead]
-        line += [
-            int(row.best),
-            one.majority,
-            row.score.seeds,
-            cost.trainable,
-            cost.train_s,
-            cost.peak_bytes,
-            cost.bytes,
-        ]
-        line += [money[id(row)]] if priced else []
+        line = [row.system.model, row.system.method_title, one.task.metric, *numbers(row.score), row.lead]
+        line += [int(row.best), one.majority, row.score.seeds]
+        line += [cost.trained, cost.seconds, cost.memory_bytes, cost.storage_bytes, cost.flops]
+        line += [cost.money] if priced else []
         if paper:
             theirs, ours = paper[id(row)]
-            cells += [Cell(_shown(value, "{:.3f}".format), number=True) for value in (theirs, ours)]
+            cells += [Cell(or_nothing(value, "{:.3f}".format), number=True) for value in (theirs, ours)]
             line += [theirs, TABLE[one.task.name].metric, ours]
         rows.append(cells)
         raw.append(line)
@@ -120,7 +109,7 @@ def glance_table(found: Findings) -> Table | None:
         raw.append([model, method, *(cell[0].score.value if cell else None for cell in found_cells)])
     floors = [one.majority for one in tasks]
     rows.append([Cell("Without a model")])
-    rows[-1] += [Cell(_shown(floor, "{:.3f}".format), number=True) for floor in floors]
+    rows[-1] += [Cell(or_nothing(floor, "{:.3f}".format), number=True) for floor in floors]
     raw.append(["", "without a model", *floors])
     headings = ["System", *(f"{one.task.title}, {names.metric(one.task.metric)}" for one in tasks)]
     caption = (
@@ -191,7 +180,7 @@ def _task_caption(one: TaskFindings, paper: bool) -> str:
     tested = f"{one.clusters} test patients, documents or rows. " if one.clusters else ""
     dotted = (
         " (dotted)"
-        if len(one.rows) > 1 and one.majority is not None and _floor(one.majority, _scale(one)) is not None
+        if len(one.rows) > 1 and one.majority is not None and on_scale(one.majority, _scale(one)) is not None
         else ""
     )
     floor = "" if one.majority is None else f"Without a model {one.majority:.3f} is reached{dotted}. "
@@ -236,37 +225,11 @@ def _paper_column(one: TaskFindings) -> dict[int, tuple[float | None, float | No
 
 def _scale(one: TaskFindings) -> tuple[float, float]:
     """From the lowest to the highest that the strips of a task show: its intervals, and a floor that is near."""
-    shown = [value for row in one.rows for value in _numbers(row.score) if value is not None]
+    shown = [value for row in one.rows for value in numbers(row.score) if value is not None]
     low, high = min(shown), max(shown)
     near = one.majority is not None and low > one.majority > low - (high - low) / 2
     return (one.majority or 0.0) if near else low, high
 
 
-def _floor(floor: float, scale: tuple[float, float]) -> float | None:
-    """The floor, where it is on the scale."""
-    return floor if scale[0] <= floor <= scale[1] else None
-
-
-def _strip(score: Estimate, floor: float | None, scale: tuple[float, float]) -> Strip:
-    width = (scale[1] - scale[0]) or 1.0
-    value, low, high, ground = (
-        None if number is None else (number - scale[0]) / width
-        for number in (*_numbers(score), None if floor is None else _floor(floor, scale))
-    )
-    return Strip(value if value is not None else 0.0, low, high, ground)
-
-
-def _interval(score: Estimate) -> str:
-    return NOTHING if score.low is None or score.high is None else f"{score.low:.3f} to {score.high:.3f}"
-
-
-def _numbers(score: Estimate) -> tuple[float, float | None, float | None]:
-    return score.value, score.low, score.high
-
-
 def _ratios(one: MethodFindings) -> tuple[float | None, ...]:
-    return one.trainable, one.train_s, one.bytes
-
-
-def _shown(value: float | None, show: Any) -> str:
-    return NOTHING if value is None else str(show(value))
+    return one.trained, one.seconds, one.flops, one.storage_bytes

@@ -115,6 +115,7 @@ def _outcome(
     by_field = {field: {name: report[field] for name, report in reports.items()} for field in reports["test"]}
     return {
         "steps": outcome.position.step,
+        "flops": outcome.position.flops,
         "best_step": outcome.position.best_step,
         "tested_step": outcome.tested_step,
         "select_metric": task.select_metric,

@@ -2,6 +2,7 @@
 
 import collections
 import dataclasses
+import functools
 import math
 import time
 from typing import Any
@@ -64,6 +65,7 @@ class Loop:
             self.total = min(self.total, settings.steps)
         self.eval_every = settings.eval_every or self.steps_per_epoch
         self.learning_rates = learning_rates(settings, self.total)
+        self._step_flops = functools.cache(system.step_flops)
         self._epoch_plans: tuple[int, list[BatchPlan]] = (-1, [])
         self._in_flight: collections.deque[tuple[int, jax.Array]] = collections.deque()
         self.first_step_at: float | None = None
@@ -132,18 +134,28 @@ class Loop:
         plan, batch = self._batch(number)
         arguments = self.trainable, self.state, self.frozen, self.placement.shard(batch, axis=1), np.uint32(number)
         self.trainable, self.state, loss = self.step_function(*arguments)
-        self.took(plan, loss)
+        self.took(plan, batch, loss)
         if self.first_step_at is None:
             jax.block_until_ready(loss)
             self.first_step_at = time.time()
         self._record(leave=STEPS_IN_FLIGHT)
 
-    def took(self, plan: BatchPlan, losses: jax.Array) -> None:
-        """Counts a step that was handed to the devices."""
+    def took(self, plan: BatchPlan, batch: Batch, losses: jax.Array) -> None:
+        """Counts a step that was handed to the devices; `batch` is this process's part of it."""
         self.position.step += 1
         self.position.examples += len(plan.examples)
         self.position.tokens += int(self.train.encoded.lengths[plan.examples].sum())
+        self.position.flops += self._flops(batch)
         self._in_flight.append((self.position.step, losses))
+
+    def _flops(self, batch: Batch) -> int:
+        """Operations of the whole step, all processes' parts together."""
+        passes, own, length = batch["ids"].shape
+        size = self.config.train.batch_size
+        rows = passes * own * size // len(self.placement.own_rows(size))
+        if self.packing is None:
+            return self._step_flops(rows, length)
+        return self._step_flops(rows, length - self.packing.virtual, batch["lengths"].shape[-1])
 
     def _batch(self, number: int) -> tuple[BatchPlan, Batch]:
         plan = self.plan(number)

@@ -56,13 +56,10 @@ def work(blueprint: Blueprint, examples: int, lengths: np.ndarray | None) -> Wor
 
 
 def step_operations(blueprint: Blueprint, batch_size: int, length: int) -> int:
-    """Of a step over B texts of T tokens: what the matrices need, and the layers once more where they recompute."""
+    """Of a step over B texts of T tokens."""
     sizes = {path: leaf.size for path, leaf in {**blueprint.trainable, **blueprint.frozen}.items()}
     trained = {path: label != peft.FROZEN for path, label in blueprint.labels.items()}
-    needed = step_flops(blueprint.model, sizes, trained, batch_size, length)
-    if not blueprint.config.model.remat:
-        return needed
-    return needed + step_flops(blueprint.model, sizes, dict.fromkeys(sizes, False), batch_size, length)
+    return step_flops(blueprint.model, sizes, trained, batch_size, length)
 
 
 def measured_rate(blueprint: Blueprint) -> float:

@@ -187,7 +187,7 @@ class Population:
         self.position.step += 1
         for member in going:
             before = member.position.tokens
-            member.took(plans[member.row], losses)
+            member.took(plans[member.row], own[member.row], losses)
             self.position.examples += len(plans[member.row].examples)
             self.position.tokens += member.position.tokens - before
         if self.first_step_at is None:

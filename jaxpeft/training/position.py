@@ -27,6 +27,7 @@ class Position:
     compile_seconds: float = 0.0
     examples: int = 0
     tokens: int = 0
+    flops: int = 0  # of training, by the formula, at the padded lengths
 
 
 class Clock:

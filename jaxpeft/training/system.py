@@ -15,6 +15,7 @@ from jaxpeft.data.tokenise import TextEncoder, text_encoder
 from jaxpeft.errors import InputError
 from jaxpeft.models import MODELS, pretrained
 from jaxpeft.models.attention import flash_problems
+from jaxpeft.models.flops import step_flops
 from jaxpeft.models.layers import initialise
 from jaxpeft.models.quantised import Quantised
 from jaxpeft.peft.hf_format import whole_modules
@@ -45,6 +46,13 @@ class System:
     def prompt_length(self) -> int:
         """Virtual tokens that stand before every text."""
         return peft.unflatten(self.graphdef, {**self.trainable, **self.frozen}).virtual.prompt_length
+
+    def step_flops(self, rows: int, length: int, texts: int = 1) -> int:
+        """Operations of a training step over rows of this length, by the formula of `models.flops`."""
+        leaves = {**self.trainable, **self.frozen}
+        sizes = {path: leaf.size for path, leaf in leaves.items()}
+        trained = {path: label != peft.FROZEN for path, label in self.labels.items()}
+        return step_flops(peft.unflatten(self.graphdef, leaves), sizes, trained, rows, length, texts)
 
     def trainable_labels(self) -> dict[str, str]:
         """Path -> adapter or head, of the leaves that train."""

@@ -102,6 +102,7 @@ def _result(axes: Mapping[str, Any], scores: Any, majority: Any, metric: str, tr
         "trainable_params": size + 1155,
         "total_params": 22_714_371,
         "steps": 80,
+        "flops": 10**9 * size,
         "best_step": 80,
         "metrics": {"test": scores.metrics},
         "majority": {"test": majority},

@@ -45,6 +45,8 @@ def test_a_drawing_is_an_element_with_its_own_names_and_the_page_s_colours():
     [
         (chart.count, 22_715_911, "22.7M"),
         (chart.count, 999, "999"),
+        (chart.operations, 3.2e15, "3.2 PFLOP"),
+        (chart.operations, 12, "12 FLOP"),
         (chart.seconds, 59, "59 s"),
         (chart.seconds, 90, "1.5 min"),
         (chart.seconds, 7200, "2 h"),

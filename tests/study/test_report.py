@@ -4,6 +4,7 @@ import csv
 import html.parser
 import itertools
 import json
+import math
 import re
 import shutil
 
@@ -67,6 +68,7 @@ class Page(html.parser.HTMLParser):
 @pytest.fixture(scope="module")
 def study(tmp_path_factory):
     study = {"prices": {"cpu": 0.5}, "currency": "EUR", "rules": ["One rule."], "price_source": "a list"}
+    study["reference"] = {"model": "bert-base-uncased", "method": "full"}
     return write_study(tmp_path_factory.mktemp("study"), [*RUNS, FAILED], **study)
 
 
@@ -136,6 +138,7 @@ def test_every_drawing_has_words_and_the_colours_of_the_page(text, page):
 def test_every_table_and_figure_has_its_csv_and_names_its_command(study, text):
     names = set(re.findall(r'download="(\w+)\.csv"', text))
     assert {"methods", "glance", "task_mimic_triage", "size", "cost", "reuse", "rank", "few_shot"} <= names
+    assert {"efficiency", "efficiency_by_task"} <= names
     for name in names:
         assert rows_of(study, name)
     assert text.count(f"made by <code>python -m jaxpeft.study.report {study.name}</code>") == len(names)
@@ -158,6 +161,68 @@ def test_scores_in_the_tables_are_the_means_of_the_runs(study):
     assert float(row["low"]) < float(row["score"]) < float(row["high"])
     assert float(row["cost_EUR"]) == pytest.approx(0.5 * 60 / 3600)
     assert len(found) == 4  # what a sweep sets is no row
+
+
+def test_efficiency_is_skill_over_the_costs_beside_it(study, text):
+    systems = {(row["model"], row["method"]): row for row in rows_of(study, "efficiency")}
+    by_task = {(row["task"], row["model"], row["method"]): row for row in rows_of(study, "efficiency_by_task")}
+    reference = systems["bert-base-uncased", "Full fine-tuning"]
+    assert (reference["reference"], float(reference["relative_cost"])) == ("1", pytest.approx(1))
+    assert float(reference["efficiency"]) == pytest.approx(float(reference["skill"]))
+    for task in ("mimic_triage", "i2b2_2010_ner"):
+        rows = {(row["model"], row["method"]): row for row in rows_of(study, f"task_{task}")}
+        ours, theirs = rows["bert-base-uncased", "LoRA"], rows["bert-base-uncased", "Full fine-tuning"]
+        ratios = [float(ours[name]) / float(theirs[name]) for name in ("cost_EUR", "peak_bytes", "bytes")]
+        skill = (float(ours["score"]) - float(ours["majority"])) / (1 - float(ours["majority"]))
+        found = by_task[task, "bert-base-uncased", "LoRA"]
+        assert float(found["relative_cost"]) == pytest.approx(math.prod(ratios) ** (1 / 3))
+        assert float(found["skill"]) == pytest.approx(skill)
+        assert float(found["efficiency"]) == pytest.approx(skill / math.prod(ratios) ** (1 / 3))
+        assert float(found["low"]) < float(found["efficiency"]) < float(found["high"])
+    lora = systems["bert-base-uncased", "LoRA"]
+    means = [
+        float(by_task[task, "bert-base-uncased", "LoRA"]["efficiency"]) for task in ("mimic_triage", "i2b2_2010_ner")
+    ]
+    assert float(lora["efficiency"]) == pytest.approx(sum(means) / 2)
+    assert float(lora["low"]) < float(lora["efficiency"]) < float(lora["high"])
+    assert [lora["tasks"], float(lora["flops"])] == ["2", 73_728e9]
+    assert "Efficiency is skill" in text
+
+
+@pytest.mark.parametrize(
+    ("study", "reason"),
+    [
+        ({}, "The study names no reference system."),
+        ({"reference": {"method": "full"}}, "no finished run is of the reference system (method full)"),
+        ({"reference": {"method": "lora"}}, "no price, in `prices` of the study, for cpu x 1"),
+    ],
+)
+def test_without_a_price_or_a_reference_there_is_no_efficiency_and_the_page_says_why(tmp_path, study, reason):
+    text = build(write_study(tmp_path, [{"patients": 40}], **study)).read_text()
+    assert reason in text
+    assert "No skill over cost here." in text
+    assert not (tmp_path / "report" / "efficiency.csv").exists()
+
+
+def test_the_papers_composite_stands_beside_ours_over_the_same_systems(tmp_path):
+    models = {"dmis-lab/biobert-v1.1": 90.0, "nlpie/tiny-biobert": 9.0}
+    runs = [
+        {"patients": 40, "task": "mimic_mortality", "model": model, "method": method, "train_s": seconds}
+        for model, seconds in models.items()
+        for method in ("full", "lora", "ia3")
+    ]
+    for synthetic in (False, True):
+        text = build(
+            write_study(tmp_path / str(synthetic), [run | {"synthetic": synthetic} for run in runs])
+        ).read_text()
+        assert ("The paper’s composite" in text) is not synthetic
+    rows = {(row["model"], row["method"]): row for row in rows_of(tmp_path / "False", "paper_composite")}
+    assert len(rows) == 4  # the paper's has no IA3
+    assert float(rows["nlpie/tiny-biobert", "LoRA"]["paper"]) == 1
+    assert float(rows["dmis-lab/biobert-v1.1", "Full fine-tuning"]["paper"]) == 0  # dearest but for Llama
+    assert float(rows["nlpie/tiny-biobert", "LoRA"]["composite"]) == 1
+    assert float(rows["dmis-lab/biobert-v1.1", "Full fine-tuning"]["composite"]) == 0
+    assert len(rows_of(tmp_path / "False", "paper_composite_dots")) == 4
 
 
 def test_best_is_marked_where_paired_tests_say_so_and_nowhere_else(study, text):

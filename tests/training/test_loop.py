@@ -170,6 +170,24 @@ def test_an_optimizer_step_accumulates_what_it_is_told_to(head_only, tmp_path):
     np.testing.assert_allclose(losses[0], losses[1], atol=1e-5)
 
 
+def test_operations_are_those_of_the_batches_at_their_padded_lengths(head_only, tmp_path):
+    config = head_only(train__steps=13, train__batch_size=4, train__accumulate=2, data__buckets=2)
+    loop = make_loop(config, tmp_path)
+    lengths = [loop.plan(step).length for step in range(13)]
+    assert len(set(lengths)) == 2
+    assert loop.run().position.flops == sum(loop.system.step_flops(8, length) for length in lengths)
+
+
+def test_operations_of_several_devices_and_processes_are_counted_once(head_only, tmp_path):
+    loop = make_loop(head_only(parallel="sharded", train__batch_size=4, train__accumulate=2), tmp_path)
+    needed = loop.system.step_flops(8, 32)
+    assert loop._flops(loop._batch(0)[1]) == needed
+    loop.placement._own_parts = loop.placement._own_parts[:2]  # as if another process had the other two devices
+    half = loop._batch(0)[1]
+    assert half["ids"].shape == (2, 2, 32)
+    assert loop._flops(half) == needed
+
+
 def test_all_devices_lead_where_one_does(head_only, tmp_path):
     rising = {"train__learning_rate": 1e-2, "train__epochs": 1}
     found = {}

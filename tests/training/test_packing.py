@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from jaxpeft.data.load import load
+from jaxpeft.data.packing import Packing
 from jaxpeft.errors import InputError
 from jaxpeft.models import attention
 from jaxpeft.tasks.registry import TASKS, task_of
@@ -20,6 +21,8 @@ from jaxpeft.training.start import build
 from jaxpeft.training.workdir import Workdir
 from jaxpeft.validate import validate
 from tests import tiny
+
+PACKED = {"data__packing": True, "train__epochs": 2, "train__accumulate": 2}
 
 
 @pytest.mark.parametrize("place", [Placement, Pmap])
@@ -42,11 +45,16 @@ def test_packed_evaluation_gives_the_logits_of_a_text_a_row(of_words, place, req
     np.testing.assert_allclose(found[1], found[0], atol=1e-5)
 
 
-def test_a_packed_run_learns_compiles_few_shapes_and_is_restored_to_the_bit(base, data, tmp_path):
-    config = tiny.experiment(base, data, data__packing=True, train__epochs=2, train__accumulate=2)
+def test_a_packed_run_learns_compiles_few_shapes_and_is_restored_to_the_bit(base, data, tmp_path, monkeypatch):
+    config, made, original = tiny.experiment(base, data, **PACKED), [], Packing.batch
+    monkeypatch.setattr(Packing, "batch", lambda *args, **kwargs: made.append(original(*args, **kwargs)) or made[-1])
     result = train(config, Workdir(tmp_path / "run"), started=time.time())
-    assert result["steps"] == 2 * 5
-    report = Restored(tmp_path / "run").evaluate("test")
+    assert result["steps"] == len(made) == 2 * 5
+    restored = Restored(tmp_path / "run")
+    shapes = [(*one["ids"].shape, one["lengths"].shape[-1]) for one in made]
+    needed = [restored.system.step_flops(passes * rows, length, texts) for passes, rows, length, texts in shapes]
+    assert result["flops"] == sum(needed)
+    report = restored.evaluate("test")
     assert report["against_result"] == {"checked": "to the bit", "same": True, "largest_difference": 0.0}
 
 

@@ -45,7 +45,7 @@ def test_the_result_has_every_field_that_is_promised(result):
     promised = {
         "task", "method", "model", "base_sha256", "seeds", "peft_params", "head_params", "trainable_params",
         "total_params", "steps", "best_step", "metrics", "majority", "few_clusters", "timing", "memory", "versions",
-        "ignored_tensors", "new_tensors",
+        "ignored_tensors", "new_tensors", "flops",
     }  # fmt: skip
     assert promised <= result.keys()
     assert result["seeds"] == {"data": 12, "init": 12, "dropout": 12}
@@ -58,6 +58,7 @@ def test_the_result_has_every_field_that_is_promised(result):
     }  # fmt: skip
     assert all(seconds > 0 for seconds in result["timing"].values())
     assert result["memory"]["peak_bytes"] > 0
+    assert result["flops"] > 0
     assert result["memory"].keys() == {"peak_bytes", "device", "how"}
 
 
