@@ -12,10 +12,10 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from jaxpeft.data.batches import MULTIPLE, Batch, BatchPlan, Targets
+from jaxpeft.data.batches import FULL_LENGTH, MULTIPLE, Batch, BatchPlan, Targets, evaluation_rows
 from jaxpeft.data.tokenise import Encoded
 
-SHORTEST = 128  # tokens of a row, unless a text is longer: more fit better, but attention then costs more
+SHORTEST = FULL_LENGTH  # tokens of a row, unless a text is longer: more fit better, but attention then costs more
 SAMPLE = 256  # batches, from which the shapes of all are told
 MARGIN = 1.5  # tokens of a batch that none of those foretold, over those of the largest
 
@@ -228,7 +228,7 @@ def plan_evaluation_packed(
     plans = []
     for number, length in enumerate(choice):
         members = np.flatnonzero(classes == number)
-        count = max(rows * SHORTEST // length // parts, 1) * parts
+        count = evaluation_rows(length, rows, parts)
         filled = fill(lengths[members], length)
         for start in range(0, len(filled), count):
             plans.append((place(members, lengths, filled[start : start + count]), (count, length)))

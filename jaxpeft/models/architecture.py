@@ -140,7 +140,7 @@ class Classifier(nnx.Module):
         `seeds` uint32 [B, 2], packed [B, K, 2], turns dropout on.
         """
         layout = self.layout(mask, lengths, ids.shape[1])
-        x, _ = self.encode(ids, mask, segments, lengths=lengths, seeds=seeds)
+        x, _ = self._encode(ids, segments, layout, seeds, keep_all=False)
         head_seeds = seeds if self.pools else layout.seeds_of_tokens(seeds)
         if not self.pools and head_seeds is not None:
             head_seeds = head_seeds[:, -ids.shape[1] :]
@@ -168,7 +168,11 @@ class Classifier(nnx.Module):
         A prompt of n virtual tokens makes that n + T. Behind a prefix, which has states in no layer, positions count
         on from its end.
         """
-        layout = self.layout(mask, lengths, ids.shape[1])
+        return self._encode(ids, segments, self.layout(mask, lengths, ids.shape[1]), seeds, keep_all)
+
+    def _encode(
+        self, ids: jax.Array, segments: jax.Array | None, layout: Layout, seeds: jax.Array | None, keep_all: bool
+    ) -> tuple[jax.Array, jax.Array | None]:
         prompt, prefix = self.virtual.prompt(), self.virtual.prefix()
         words = self.words(ids)  # [B, T, E]
         segments = jnp.zeros_like(ids) if segments is None else segments

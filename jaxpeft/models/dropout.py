@@ -1,4 +1,4 @@
-"""Dropout masks that depend on (seed, step, example) alone, so every placement of a batch draws the same ones.
+"""Dropout masks that go by seed, step, example and place in its text: every layout of a batch draws the same ones.
 
 A mask is a counter-based hash of the element's number and two words, those of an example or of a token of it: about
 ten integer operations an element, fused into the consumer and recomputed in the backward pass, so no mask is ever
