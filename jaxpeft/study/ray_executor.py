@@ -173,7 +173,7 @@ def _connected(ray: Any, address: str | None) -> Iterator[None]:
         else:
             _knock(address)
             ray.init(address, **quiet)
-    except (ConnectionError, RuntimeError, ValueError) as error:
+    except Exception as error:  # Ray has no class for what keeps it from starting
         reason = (str(error).splitlines() or [""])[0]
         asked = f"--address={address}" if address else "--executor=ray"
         raise InputError(f"{asked}: Ray does not answer or start: {reason}") from None
