@@ -4,6 +4,7 @@ python -m jaxpeft.study --config=configs/study/smoke.py --workdir=DIR
 python -m jaxpeft.study --config=configs/study/paper.py --workdir=DIR --dry_run   # what it would take; runs nothing
 python -m jaxpeft.study --config=FILE.py --workdir=DIR --corpus=mimic3=/data/mimic3 --corpus=i2b2_2010=/data/i2b2
 python -m jaxpeft.study --config=FILE.py --workdir=DIR --shard=3/8                 # the third of eight processes
+python -m jaxpeft.study --config=FILE.py --workdir=DIR --executor=ray              # as many at once as fit
 python -m jaxpeft.study --config=FILE.py --workdir=DIR --serve                     # and show the report to a browser
 """
 
@@ -15,6 +16,7 @@ import importlib.util
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from absl import flags
 
@@ -22,6 +24,10 @@ from jaxpeft.command_line import DISK_ERRORS, report, report_and_exit
 from jaxpeft.errors import InputError
 from jaxpeft.study.progress import Progress
 
+if TYPE_CHECKING:  # flags are refused before anything slow is imported
+    from jaxpeft.study.runner import Executor
+
+FLAGS_OF_RAY = ("address", "cpus_per_run", "gpus_per_run", "max_retries")
 INTERRUPTED = 130  # as a shell has it for Ctrl-C
 
 
@@ -58,6 +64,11 @@ def _define_flags() -> flags.FlagValues:
     flags.DEFINE_bool("serve", False, "In the end serve the report on this machine alone.", flag_values=values)
     flags.DEFINE_integer("port", 8000, "The port that --serve listens on.", flag_values=values)
     flags.DEFINE_multi_string("corpus", [], "FORMAT=PATH: where the corpus of a format is.", flag_values=values)
+    flags.DEFINE_enum("executor", "local", ["local", "ray"], "One run after the other, or Ray.", flag_values=values)
+    flags.DEFINE_string("address", None, "Of a Ray cluster; its own Ray if left out.", flag_values=values)
+    flags.DEFINE_integer("cpus_per_run", 1, "CPUs that Ray gives a run.", lower_bound=1, flag_values=values)
+    flags.DEFINE_integer("gpus_per_run", None, "GPUs; 1 if left out and any are there.", 0, flag_values=values)
+    flags.DEFINE_integer("max_retries", 3, "How often Ray tries a run again that died.", 0, flag_values=values)
     flags.DEFINE_bool("help", False, "Show this.", flag_values=values)
     return values
 
@@ -66,7 +77,7 @@ def _study(chosen: flags.FlagValues) -> int:
     """The exit code: 0 where every run is finished, 2 where what failed is the user's to mend, else 1."""
     from jaxpeft.study.design import load_study
     from jaxpeft.study.grid import resolve
-    from jaxpeft.study.runner import run_all, shard_of
+    from jaxpeft.study.runner import shard_of
     from jaxpeft.study.store import write_study
 
     if chosen.config is None:
@@ -81,11 +92,12 @@ def _study(chosen: flags.FlagValues) -> int:
 
         print(table(study, runs))
         return 0
+    executor = _executor(chosen, fresh_process=study.fresh_process)
     folder = Path(chosen.workdir or f"studies/{study.name}")
     write_study(folder, study, plan)
     progress = Progress(runs)
     progress.say(f"{study.name}: {len(runs)} runs in {folder}" + (f", shard {number} of {of}" if of > 1 else ""))
-    outcome = run_all(runs, folder, fresh_process=study.fresh_process, progress=progress)
+    outcome = executor(runs, folder, progress=progress)
     progress.say(f"{outcome.finished} of {len(runs)} runs are finished, {len(outcome.failed)} failed")
     _report(folder, progress)
     if chosen.serve:
@@ -93,6 +105,18 @@ def _study(chosen: flags.FlagValues) -> int:
     if not outcome.failed:
         return 0
     return 2 if set(outcome.failed.values()) <= {"input", "memory"} else 1
+
+
+def _executor(chosen: flags.FlagValues, *, fresh_process: bool) -> "Executor":
+    from jaxpeft.study.runner import run_all
+
+    if chosen.executor == "ray":
+        from jaxpeft.study.ray_executor import Share, executor
+
+        return executor(chosen.address, Share(chosen.cpus_per_run, chosen.gpus_per_run, chosen.max_retries))
+    if stray := [f"--{name}" for name in FLAGS_OF_RAY if chosen[name].present]:
+        raise InputError(f"{', '.join(stray)}: only with --executor=ray")
+    return functools.partial(run_all, fresh_process=fresh_process)
 
 
 def _shard(text: str) -> tuple[int, int]:

@@ -17,6 +17,7 @@ class Progress:
     def __init__(self, runs: Collection[Planned]):
         self._left = {run.id: _kind(run) for run in runs}
         self._total = len(runs)
+        self.at_once = 1  # as many runs as go on at a time
         self._done = self._failed = 0
         self._seconds: dict[tuple[str, ...], list[float]] = collections.defaultdict(list)  # by kind of run
         self._began = 0.0
@@ -46,8 +47,8 @@ class Progress:
             print(f"\r\x1b[K    {_clock(time.monotonic() - self._began)}  {last[:90]}", end="", flush=True)
 
     def end(self, run: Planned, answer: Mapping[str, Any]) -> None:
-        """The run is over, well or not."""
-        seconds = time.monotonic() - self._began
+        """The run is over, well or not; an answer that does not say `seconds` is of the run that began last."""
+        seconds = answer.get("seconds", time.monotonic() - self._began)
         del self._left[run.id]
         if answer["status"] == "failed":
             self._failed += 1
@@ -70,7 +71,8 @@ class Progress:
         every = [seconds for found in self._seconds.values() for seconds in found]
         if not every:
             return None
-        return sum(statistics.fmean(self._seconds.get(kind) or every) for kind in self._left.values())
+        left = sum(statistics.fmean(self._seconds.get(kind) or every) for kind in self._left.values())
+        return left / max(1, min(self.at_once, len(self._left)))
 
 
 def _kind(run: Planned) -> tuple[str, ...]:

@@ -1,4 +1,8 @@
-"""Runs a study's runs one after the other, each in a child process: what kills a run does not kill the study."""
+"""Runs a study's runs one after the other, each in a child process: what kills a run does not kill the study.
+
+`run_all` is the executor `local`; `ray_executor` is the other. Both are functions that keep a `Tally` and have each
+run done by a `Worker`.
+"""
 
 import collections
 import contextlib
@@ -10,9 +14,9 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from jaxpeft.config import Config, to_json
 from jaxpeft.study import random_base, store
@@ -37,26 +41,61 @@ def shard_of(runs: Sequence[Planned], number: int, of: int) -> list[Planned]:
     return list(runs[number - 1 :: of])
 
 
+class Executor(Protocol):
+    """Runs what is not finished, and returns when all runs are over."""
+
+    def __call__(self, runs: Sequence[Planned], folder: Path, *, progress: Progress) -> Outcome:
+        """Tells `progress` of each run."""
+        ...
+
+
+class Tally:
+    """What has become of a start's runs, in the folder and for whoever watches."""
+
+    def __init__(self, runs: Sequence[Planned], folder: Path, progress: Progress):
+        self.begun = time.time()
+        self._runs, self._folder, self._progress = runs, folder, progress
+        self._failed: dict[str, str] = {}
+
+    def is_over(self, run: Planned) -> bool:
+        """Whether the run is finished, or another process has seen it fail since this start; then it is counted."""
+        if store.is_finished(self._folder, run.id):
+            self._progress.skip(run)
+            return True
+        if kind := store.failed_since(self._folder, run.id, self.begun):
+            self._failed[run.id] = kind
+            self._progress.skip(run, failed=True)
+            return True
+        return False
+
+    def settle(self, run: Planned, answer: Mapping[str, Any]) -> None:
+        """Records the answer of a run's worker."""
+        if answer["status"] == "failed":
+            self._failed[run.id] = answer["kind"]
+            store.record_failure(self._folder, run, answer["error"], answer["kind"])
+        else:
+            store.failure_file(self._folder, run.id).unlink(missing_ok=True)
+        self._progress.end(run, answer)
+
+    def outcome(self) -> Outcome:
+        """How it went."""
+        return Outcome(sum(store.is_finished(self._folder, run.id) for run in self._runs), self._failed)
+
+
 def run_all(runs: Sequence[Planned], folder: Path, *, fresh_process: bool, progress: Progress) -> Outcome:
     """Runs what is not finished, in order; what another process runs is waited for, and taken over if that dies.
 
     A failure is recorded and the rest goes on; the next start tries it again, unless another process just has.
     With `fresh_process` every run has a process of its own; else runs on one base follow one another in one.
     """
-    begun = time.time()
-    failed: dict[str, str] = {}
+    tally = Tally(runs, folder, progress)
     waiting = collections.deque(runs)
     held = 0  # in a row
-    with _Worker() as worker:
+    with Worker() as worker:
         while waiting:
             run = waiting.popleft()
-            if store.is_finished(folder, run.id):
-                progress.skip(run)
+            if tally.is_over(run):
                 held = 0
-                continue
-            if kind := store.failed_since(folder, run.id, begun):
-                failed[run.id] = kind
-                progress.skip(run, failed=True)
                 continue
             answer = _one(worker, run, folder, fresh_process, progress)
             if answer["status"] == "held":
@@ -67,26 +106,24 @@ def run_all(runs: Sequence[Planned], folder: Path, *, fresh_process: bool, progr
                     time.sleep(SECONDS_BETWEEN_LOOKS)
                 continue
             held = 0
-            if answer["status"] == "failed":
-                failed[run.id] = answer["kind"]
-                store.record_failure(folder, run, answer["error"], answer["kind"])
-            else:
-                store.failure_file(folder, run.id).unlink(missing_ok=True)
-            progress.end(run, answer)
-    return Outcome(sum(store.is_finished(folder, run.id) for run in runs), failed)
+            tally.settle(run, answer)
+    return tally.outcome()
 
 
-def _one(worker: "_Worker", run: Planned, folder: Path, fresh_process: bool, progress: Progress) -> dict[str, Any]:
-    with store.lock(folder, run.id) as free:  # given back at once: the worker takes it, and keeps it if we die
-        if not free:
-            return {"status": "held"}
-    log = folder / "logs" / f"{run.id}.log"
+def _one(worker: "Worker", run: Planned, folder: Path, fresh_process: bool, progress: Progress) -> dict[str, Any]:
+    if not store.is_free(folder, run.id):
+        return {"status": "held"}
+    log = store.log_file(folder, run.id)
     progress.begin(run, log)
-    job = {"id": run.id, "folder": str(folder.absolute()), "config": json.loads(to_json(_placed(run, folder)))}
     if fresh_process or worker.base != run.config.model.ref:
         worker.stop()
     worker.base = run.config.model.ref
-    return worker.run(job, log, progress.tick)
+    return worker.run(job_of(run, folder), log, progress.tick)
+
+
+def job_of(run: Planned, folder: Path) -> dict[str, Any]:
+    """What a worker is told of a run; its random base is written if it has one."""
+    return {"id": run.id, "folder": str(folder.absolute()), "config": json.loads(to_json(_placed(run, folder)))}
 
 
 def _placed(run: Planned, folder: Path) -> Config:
@@ -101,21 +138,26 @@ def _placed(run: Planned, folder: Path) -> Config:
     return dataclasses.replace(run.config, model=dataclasses.replace(run.config.model, ref=str(base)))
 
 
-class _Worker:
-    """The child process that trains; started when there is work for it."""
+class Worker:
+    """The child process that trains; started when there is work for it.
 
-    def __init__(self) -> None:
+    It has this process's environment, with `environment` on top, and runs in `directory` where there is one.
+    """
+
+    def __init__(self, environment: Mapping[str, str] | None = None, directory: Path | None = None) -> None:
+        self._environment = environment or {}
+        self._directory = directory if directory and directory.is_dir() else None
         self.base: str | None = None  # of its latest run
         self._process: subprocess.Popen[bytes] | None = None
         self._answers = -1
 
-    def __enter__(self) -> "_Worker":
+    def __enter__(self) -> "Worker":
         return self
 
     def __exit__(self, *error: object) -> None:
         self.stop()
 
-    def run(self, job: dict[str, Any], log: Path, tick: Any) -> dict[str, Any]:
+    def run(self, job: dict[str, Any], log: Path, tick: Callable[[], None]) -> dict[str, Any]:
         """Has it do one run; `tick` is called about every second. Its death is an answer as well."""
         process = self._started(log)
         assert process.stdin is not None
@@ -152,7 +194,13 @@ class _Worker:
             log.parent.mkdir(parents=True, exist_ok=True)
             with log.open("ab") as file:
                 self._process = subprocess.Popen(
-                    [*WORKER, str(write)], stdin=subprocess.PIPE, stdout=file, stderr=file, pass_fds=[write]
+                    [*WORKER, str(write)],
+                    stdin=subprocess.PIPE,
+                    stdout=file,
+                    stderr=file,
+                    pass_fds=[write],
+                    env=os.environ | self._environment,
+                    cwd=self._directory,
                 )
             os.close(write)
         return self._process

@@ -95,6 +95,11 @@ def failure_file(folder: Path, id: str) -> Path:
     return folder / "failed" / f"{id}.json"
 
 
+def log_file(folder: Path, id: str) -> Path:
+    """Where everything goes that the run prints."""
+    return folder / "logs" / f"{id}.log"
+
+
 def record_failure(folder: Path, run: Planned, error: str, kind: str) -> None:
     """Tells of a failure: `kind` is input, memory, crash or fault. `error` never has text of a note."""
     when = time.strftime("%Y-%m-%dT%H:%M:%S%z")
@@ -182,6 +187,12 @@ def lock(folder: Path, name: str, *, wait: bool = False) -> Iterator[bool]:
         file.write(json.dumps({"host": os.uname().nodename, "process": os.getpid()}) + "\n")
         file.flush()
         yield True
+
+
+def is_free(folder: Path, id: str) -> bool:
+    """Whether nobody runs the run at this moment."""
+    with lock(folder, id) as free:  # given back at once: the worker takes it, and keeps it if its parent dies
+        return free
 
 
 def follow_places(workdir: Workdir, config: Config) -> None:

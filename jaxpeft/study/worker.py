@@ -80,12 +80,12 @@ def _run(job: dict[str, Any], started: float) -> dict[str, Any]:
             train(config, workdir, started=started)
         return {"status": "done"}
     except Exception as error:
-        kind, message = _told(error)
+        kind, message = told(error)
         print(f"{kind}: {message}", *traceback.format_tb(error.__traceback__), sep="\n", file=sys.stderr)
         return {"status": "failed", "kind": kind, "error": message}
 
 
-def _told(error: Exception) -> tuple[str, str]:
+def told(error: Exception) -> tuple[str, str]:
     """The kind of an error, and a message without a word of any note."""
     from jaxpeft.command_line import DISK_ERRORS
     from jaxpeft.errors import InputError
