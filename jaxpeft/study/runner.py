@@ -31,6 +31,13 @@ class Outcome:
     finished: int
     failed: dict[str, str]
 
+    @property
+    def exit_code(self) -> int:
+        """0 where no run failed, 2 where all that did are the user's to mend, else 1."""
+        if not self.failed:
+            return 0
+        return 2 if set(self.failed.values()) <= {"input", "memory"} else 1
+
 
 def shard_of(runs: Sequence[Planned], number: int, of: int) -> list[Planned]:
     """Every `of`-th run, from the `number`-th (from 1): long and short ones spread over all shards."""
@@ -82,23 +89,23 @@ def _one(worker: "_Worker", run: Planned, folder: Path, fresh_process: bool, pro
             return {"status": "held"}
     log = folder / "logs" / f"{run.id}.log"
     progress.begin(run, log)
-    job = {"id": run.id, "folder": str(folder.absolute()), "config": json.loads(to_json(_placed(run, folder)))}
+    job = {"id": run.id, "folder": str(folder.absolute()), "config": json.loads(to_json(placed(run.config, folder)))}
     if fresh_process or worker.base != run.config.model.ref:
         worker.stop()
     worker.base = run.config.model.ref
     return worker.run(job, log, progress.tick)
 
 
-def _placed(run: Planned, folder: Path) -> Config:
-    """The run's config, with its random base written if it has one."""
-    ref = run.config.model.ref
+def placed(config: Config, folder: Path) -> Config:
+    """A run's config, with its random base written into the folder of its study if it has one."""
+    ref = config.model.ref
     if not ref.startswith(random_base.PREFIX):
-        return run.config
+        return config
     base = folder.absolute() / "bases" / ref.removeprefix(random_base.PREFIX)
     with store.lock(folder, "bases", wait=True):
         if not (base / "config.json").exists():
             random_base.write_base(base, ref)
-    return dataclasses.replace(run.config, model=dataclasses.replace(run.config.model, ref=str(base)))
+    return dataclasses.replace(config, model=dataclasses.replace(config.model, ref=str(base)))
 
 
 class _Worker:
