@@ -20,39 +20,19 @@ from typing import TYPE_CHECKING
 
 from absl import flags
 
-from jaxpeft.command_line import DISK_ERRORS, report, report_and_exit
 from jaxpeft.errors import InputError
+from jaxpeft.study.entry import corpora, define_common, run
 from jaxpeft.study.progress import Progress
 
 if TYPE_CHECKING:  # flags are refused before anything slow is imported
     from jaxpeft.study.runner import Executor
 
 FLAGS_OF_RAY = ("address", "cpus_per_run", "gpus_per_run", "max_retries")
-INTERRUPTED = 130  # as a shell has it for Ctrl-C
 
 
 def main(argv: Sequence[str]) -> None:
     """Runs a study; every user error becomes one message and exit code 2."""
-    try:
-        chosen = _define_flags()
-        rest = chosen(list(argv))
-        if chosen.help:
-            print(__doc__, chosen.get_help(), sep="\n")
-            return
-        if len(rest) > 1:
-            raise InputError(f"unexpected argument {rest[1]!r}: flags begin with --")
-        sys.exit(_study(chosen))
-    except InputError as error:
-        report_and_exit(error)
-    except flags.Error as error:
-        report_and_exit(InputError(str(error)))
-    except OSError as error:
-        if error.errno not in DISK_ERRORS:
-            raise
-        sys.exit(report(error))
-    except KeyboardInterrupt:
-        print("stopped; the same command goes on from here", file=sys.stderr)
-        sys.exit(INTERRUPTED)
+    run(argv, _define_flags(), __doc__, _study)
 
 
 def _define_flags() -> flags.FlagValues:
@@ -63,13 +43,12 @@ def _define_flags() -> flags.FlagValues:
     flags.DEFINE_string("shard", "1/1", "i/n: run every n-th run, from the i-th.", flag_values=values)
     flags.DEFINE_bool("serve", False, "In the end serve the report on this machine alone.", flag_values=values)
     flags.DEFINE_integer("port", 8000, "The port that --serve listens on.", flag_values=values)
-    flags.DEFINE_multi_string("corpus", [], "FORMAT=PATH: where the corpus of a format is.", flag_values=values)
     flags.DEFINE_enum("executor", "local", ["local", "ray"], "One run after the other, or Ray.", flag_values=values)
     flags.DEFINE_string("address", None, "Of a Ray cluster; its own Ray if left out.", flag_values=values)
     flags.DEFINE_integer("cpus_per_run", 1, "CPUs that Ray gives a run.", lower_bound=1, flag_values=values)
     flags.DEFINE_integer("gpus_per_run", None, "GPUs; 1 if left out and any are there.", 0, flag_values=values)
     flags.DEFINE_integer("max_retries", 3, "How often Ray tries a run again that died.", 0, flag_values=values)
-    flags.DEFINE_bool("help", False, "Show this.", flag_values=values)
+    define_common(values)
     return values
 
 
@@ -85,7 +64,7 @@ def _study(chosen: flags.FlagValues) -> int:
     file = Path(chosen.config)
     study = load_study(file)
     number, of = _shard(chosen.shard)
-    plan = resolve(study, file.absolute().parent, _corpora(chosen.corpus), for_plan=chosen.dry_run)
+    plan = resolve(study, file.absolute().parent, corpora(chosen.corpus), for_plan=chosen.dry_run)
     runs = shard_of(plan.runs, number, of)
     if chosen.dry_run:
         from jaxpeft.study.estimate import table
@@ -102,9 +81,7 @@ def _study(chosen: flags.FlagValues) -> int:
     _report(folder, progress)
     if chosen.serve:
         _serve(folder / "report", chosen.port, progress)
-    if not outcome.failed:
-        return 0
-    return 2 if set(outcome.failed.values()) <= {"input", "memory"} else 1
+    return outcome.exit_code
 
 
 def _executor(chosen: flags.FlagValues, *, fresh_process: bool) -> "Executor":
@@ -124,18 +101,6 @@ def _shard(text: str) -> tuple[int, int]:
     if not (number.isdecimal() and of.isdecimal() and 1 <= int(number) <= int(of)):
         raise InputError(f"--shard={text}: expected i/n with i from 1 to n, as 3/8")
     return int(number), int(of)
-
-
-def _corpora(given: Sequence[str]) -> dict[str, str]:
-    corpora = {}
-    for entry in given:
-        name, _, path = entry.partition("=")
-        if not path:
-            raise InputError(f"--corpus={entry}: expected FORMAT=PATH, as mimic3=/data/mimic3")
-        if not Path(path).expanduser().exists():
-            raise InputError(f"--corpus={entry}: there is no {path}")
-        corpora[name] = path
-    return corpora
 
 
 def _report(folder: Path, progress: Progress) -> None:

@@ -7,9 +7,11 @@ line: `peft.lora.rank`.
 import dataclasses
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from jaxpeft.errors import InputError
+
+_Kind = TypeVar("_Kind")
 
 Axes = Mapping[str, Any]  # axis -> the name or value that one run has of it
 Fields = Mapping[str, Any]  # dotted field of a config -> value, or a function of the run's axes that gives it
@@ -124,13 +126,19 @@ class Study:
 
 def load_study(path: Path) -> Study:
     """What `get_study()` of a study file returns. Raises InputError for a missing or broken file."""
-    get_study = run_file(path, "--config").get("get_study")
-    if not callable(get_study):
-        raise InputError(f"--config={path}: expected a function get_study() that returns a jaxpeft.study.design.Study")
-    study = _called(get_study, path)
-    if not isinstance(study, Study):
-        raise InputError(f"--config={path}: get_study() returned {type(study).__name__}, expected a Study")
-    return study
+    return load(path, "get_study", Study)
+
+
+def load(path: Path, function: str, kind: type[_Kind]) -> _Kind:
+    """What a function of a Python file returns. Raises InputError where it is missing, or returns something else."""
+    getter = run_file(path, "--config").get(function)
+    if not callable(getter):
+        named = f"{kind.__module__}.{kind.__name__}"
+        raise InputError(f"--config={path}: expected a function {function}() that returns a {named}")
+    found = _called(getter, path)
+    if not isinstance(found, kind):
+        raise InputError(f"--config={path}: {function}() returned {type(found).__name__}, expected a {kind.__name__}")
+    return found
 
 
 def run_file(path: Path, named: str) -> dict[str, Any]:

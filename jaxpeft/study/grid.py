@@ -128,13 +128,13 @@ def _combinations(study: Study, grid: Grid, tasks: _Tasks) -> Iterator[dict[str,
     for values in itertools.product(*grid.axes.values()):
         chosen = dict(zip(grid.axes, values, strict=True))
         method = tasks.read(chosen["task"]).peft.method
-        by_axes = [_fields(axis, value) for axis, value in chosen.items()]
+        by_axes = [fields_of(axis, value) for axis, value in chosen.items()]
         for fields in (study.fields, grid.fields, *by_axes):
             method = fields.get("peft.method", method)
         kept = {
             axis: value
             for axis, value in chosen.items()
-            if any(_applies(field, method) for field in _fields(axis, value) or (axis,))
+            if any(applies(field, method) for field in fields_of(axis, value) or (axis,))
         }
         key = tuple((axis, _name(value)) for axis, value in kept.items())
         if key not in seen:
@@ -142,7 +142,7 @@ def _combinations(study: Study, grid: Grid, tasks: _Tasks) -> Iterator[dict[str,
             yield kept
 
 
-def _applies(field: str, method: str) -> bool:
+def applies(field: str, method: str) -> bool:
     """Whether a field has any effect under a method: `peft.lora.rank` has none under ia3."""
     parts = field.split(".")
     return len(parts) < 3 or parts[0] != "peft" or parts[1] == method
@@ -155,7 +155,7 @@ def _name(value: Any) -> Any:
     return ",".join(map(str, value)) if isinstance(value, (tuple, list)) else value
 
 
-def _fields(axis: str, value: Any) -> Fields:
+def fields_of(axis: str, value: Any) -> Fields:
     """The fields that a value of an axis sets."""
     if isinstance(value, Choice):
         return value.fields
@@ -174,12 +174,12 @@ def _planned(
         _set_all(config, fields, axes, "the study's fields")
     by_axes: dict[str, str] = {}  # field -> the axis that sets it
     for axis, value in chosen.items():
-        for field in _fields(axis, value):
+        for field in fields_of(axis, value):
             if field in by_axes:
                 raise InputError(f"experiment {experiment!r}: axes {by_axes[field]!r} and {axis!r} both set {field}")
             by_axes[field] = axis
     for axis, value in chosen.items():
-        _set_all(config, _fields(axis, value), axes, f"axis {axis!r}")
+        _set_all(config, fields_of(axis, value), axes, f"axis {axis!r}")
     axes = _complete(axes, study, config)
     rules = [rule for rule in (*study.rules, *grid.rules) if rule.matches(axes)]
     used.update(map(id, rules))
@@ -191,8 +191,13 @@ def _planned(
     axes = _complete(
         {axis: value for axis, value in axes.items() if axis in chosen} | {"experiment": experiment}, study, config
     )
+    return named(axes, config)
+
+
+def named(axes: dict[str, Any], config: Config) -> Planned:
+    """The run of a config, which gets a readable name; the id has a hash of its settings as well."""
     config.name = _readable(axes)
-    return Planned(f"{config.name}-{_hash(config)}", axes, config)
+    return Planned(f"{config.name}-{digest(settings(config))}", axes, config)
 
 
 def _check_rule(rule: Rule, by_axes: Mapping[str, str], experiment: str) -> None:
@@ -219,7 +224,7 @@ def _complete(axes: dict[str, Any], study: Study, config: Config) -> dict[str, A
         field = AXES.get(axis, axis)
         if axis in axes:
             complete[axis] = axes[axis]
-        elif field in FIELDS and _applies(field, config.peft.method):
+        elif field in FIELDS and applies(field, config.peft.method):
             complete[axis] = _name(functools.reduce(getattr, field.split("."), config))
         else:
             complete[axis] = None
@@ -232,21 +237,26 @@ def _readable(axes: Axes) -> str:
     return "-".join(re.sub(r"[^\w.-]+", "_", str(word))[:50].strip("._") for word in words)
 
 
-def _hash(config: Config) -> str:
-    """Eight hexadecimal digits of all settings but the name and where files lie.
+def settings(config: Config) -> dict[str, Any]:
+    """What tells a config from others by its dotted names: all settings but the name and where files lie.
 
     Those at their defaults are left out, so that a field which a later version adds makes no new run of an old one.
     """
     defaults = leaves(Config())
     values = {name: value for name, value in leaves(config).items() if value != defaults[name]}
     values = {name: value for name, value in values.items() if name not in (*MOVABLE, "name")}
-    if not _is_place(config.model.ref):
+    if not is_place(config.model.ref):
         values["model.ref"] = config.model.ref
+    return values
+
+
+def digest(values: Mapping[str, Any]) -> str:
+    """Eight hexadecimal digits."""
     text = json.dumps(values, sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:8]
 
 
-def _is_place(ref: str) -> bool:
+def is_place(ref: str) -> bool:
     """Whether a model reference says where a model lies, and not which one it is."""
     return ref.startswith(("/", "~", "."))
 

@@ -35,6 +35,13 @@ class Outcome:
     finished: int
     failed: dict[str, str]
 
+    @property
+    def exit_code(self) -> int:
+        """0 where no run failed, 2 where all that did are the user's to mend, else 1."""
+        if not self.failed:
+            return 0
+        return 2 if set(self.failed.values()) <= {"input", "memory"} else 1
+
 
 def shard_of(runs: Sequence[Planned], number: int, of: int) -> list[Planned]:
     """Every `of`-th run, from the `number`-th (from 1): long and short ones spread over all shards."""
@@ -123,19 +130,19 @@ def _one(worker: "Worker", run: Planned, folder: Path, fresh_process: bool, prog
 
 def job_of(run: Planned, folder: Path) -> dict[str, Any]:
     """What a worker is told of a run; its random base is written if it has one."""
-    return {"id": run.id, "folder": str(folder.absolute()), "config": json.loads(to_json(_placed(run, folder)))}
+    return {"id": run.id, "folder": str(folder.absolute()), "config": json.loads(to_json(placed(run.config, folder)))}
 
 
-def _placed(run: Planned, folder: Path) -> Config:
-    """The run's config, with its random base written if it has one."""
-    ref = run.config.model.ref
+def placed(config: Config, folder: Path) -> Config:
+    """A run's config, with its random base written into the folder of its study if it has one."""
+    ref = config.model.ref
     if not ref.startswith(random_base.PREFIX):
-        return run.config
+        return config
     base = folder.absolute() / "bases" / ref.removeprefix(random_base.PREFIX)
     with store.lock(folder, "bases", wait=True):
         if not (base / "config.json").exists():
             random_base.write_base(base, ref)
-    return dataclasses.replace(run.config, model=dataclasses.replace(run.config.model, ref=str(base)))
+    return dataclasses.replace(config, model=dataclasses.replace(config.model, ref=str(base)))
 
 
 class Worker:

@@ -27,7 +27,7 @@ KILL_ME_FIRST = "500"  # of -1000 to 1000: where memory runs out the study's own
 
 def main(answers: int) -> None:
     """Serves runs until standard input ends; `answers` is the file descriptor to answer on."""
-    _volunteer()
+    volunteer()
     logging.set_verbosity(logging.ERROR)  # jax and orbax tell of every backend and save
     jobs: queue.Queue[dict[str, Any]] = queue.Queue()
     threading.Thread(target=_read_jobs, args=(jobs,), daemon=True).start()
@@ -48,7 +48,8 @@ def _read_jobs(jobs: queue.Queue[dict[str, Any]]) -> None:
     os._exit(0)  # the parent has closed its end or is dead: whatever runs goes on from its checkpoint next time
 
 
-def _volunteer() -> None:
+def volunteer() -> None:
+    """Lets the system end this process, and not its parent, where memory runs out."""
     with contextlib.suppress(OSError):  # not Linux
         Path("/proc/self/oom_score_adj").write_text(KILL_ME_FIRST, encoding="ascii")
 

@@ -22,7 +22,7 @@ from jaxpeft.training.checkpoint import Checkpoints
 from jaxpeft.training.evaluation import Evaluator
 from jaxpeft.training.optimizer import learning_rates, optimizer
 from jaxpeft.training.parallel import Placement
-from jaxpeft.training.position import Clock, DivergenceError, Outcome, Position, check_base
+from jaxpeft.training.position import Clock, DivergenceError, OnEvaluation, Outcome, Position, check_base
 from jaxpeft.training.progress import Progress
 from jaxpeft.training.step import train_step
 from jaxpeft.training.system import System
@@ -53,11 +53,12 @@ class Loop:
         progress: Progress,
         memory: PeakMemory,
         packing: Packing | None = None,
+        on_evaluation: OnEvaluation | None = None,
     ):
         self.config, self.system, self.task = config, system, task
         self.train, self.targets, self.validation = train, task.targets(train), validation
         self.buckets, self.packing, self.placement, self.evaluator = buckets, packing, placement, evaluator
-        self.workdir, self.progress, self.memory = workdir, progress, memory
+        self.workdir, self.progress, self.memory, self.on_evaluation = workdir, progress, memory, on_evaluation
         settings = config.train
         self.steps_per_epoch = math.ceil(len(train.encoded) / (settings.batch_size * settings.accumulate))
         self.total = self.steps_per_epoch * settings.epochs
@@ -233,6 +234,15 @@ class Loop:
         best = "  best so far" if self.position.stale == 0 else ""
         self.progress.say(f"step {self.position.step}/{self.total}  validation {name} {shown}{best}")
         self.position.stopped = self._reason_to_stop()
+        self._show(values)
+
+    def _show(self, values: dict[str, float | None]) -> None:
+        """Shows an evaluation to who watches, and ends the run where they say so."""
+        if self.on_evaluation is None:
+            return
+        reason = processes.shared(self.on_evaluation(self.position, values) if processes.is_first() else None)
+        if reason is not None:
+            self.position.stopped, self.position.called_off = reason, True
 
     def _keep_best(self, values: dict[str, float | None]) -> None:
         value, best = values[self.task.select_metric], self.position.best_value

@@ -3,7 +3,7 @@
 import contextlib
 import dataclasses
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 
 from jaxpeft.config import Config
 from jaxpeft.errors import InputError
@@ -22,12 +22,18 @@ class Position:
     best_value: float | None = None
     stale: int = 0  # evaluations since the best
     stopped: str | None = None  # why, once training is over
+    called_off: bool = False  # by whoever watches its evaluations: the run is not tested
     train_seconds: float = 0.0  # without compilation and evaluation
     eval_seconds: float = 0.0
     compile_seconds: float = 0.0
     examples: int = 0
     tokens: int = 0
     flops: int = 0  # of training, by the formula, at the padded lengths
+
+
+# Called after every evaluation with the position, `stopped` included, and the validation scores by name (None where
+# undefined). What it returns, if anything, is why the run ends here, untested.
+OnEvaluation = Callable[[Position, Mapping[str, float | None]], str | None]
 
 
 class Clock:

@@ -1,5 +1,6 @@
 """The train mode: from a config to a finished workdir."""
 
+import dataclasses
 import shutil
 import zlib
 from collections.abc import Mapping
@@ -18,24 +19,30 @@ from jaxpeft.training.checkpoint import save_best
 from jaxpeft.training.evaluation import Evaluator
 from jaxpeft.training.loop import Loop, seed_of
 from jaxpeft.training.parallel import Placement, placement
+from jaxpeft.training.position import OnEvaluation
 from jaxpeft.training.progress import Progress
 from jaxpeft.training.report import final_table
 from jaxpeft.training.run_population import train_population
 from jaxpeft.training.workdir import Workdir, read_json
 
 
-def train(config: Config, workdir: Workdir, *, started: float) -> dict[str, Any]:
+def train(
+    config: Config, workdir: Workdir, *, started: float, on_evaluation: OnEvaluation | None = None
+) -> dict[str, Any]:
     """Runs one experiment, or a population, to its end, or on from where it was; returns (and leaves) the result.
 
     Of several processes the first alone writes; to the others the result of a run that they end is empty.
 
-    `started` is the time at which the process began, the zero of `time_to_first_step_s`. Raises InputError.
+    `started` is the time at which the process began, the zero of `time_to_first_step_s`. A run that `on_evaluation`
+    ends is never tested: it leaves no result, and its position as a dict is returned. Raises InputError.
     """
     config, adapter = start.settle(config)
     first = processes.is_first()
     if first:
         workdir.claim(config)
     if population.is_one(config):
+        if on_evaluation is not None:
+            raise InputError("config.population cannot be watched run by run: leave it empty")
         return train_population(config, adapter, workdir, started=started)
     if result := processes.shared(read_json(workdir.result) if first and workdir.result.exists() else None):
         if first:
@@ -70,8 +77,12 @@ def train(config: Config, workdir: Workdir, *, started: float) -> dict[str, Any]
         progress=progress,
         memory=memory,
         packing=None if packs is None else _packing(config, examples["train"], buckets, packs, place),
+        on_evaluation=on_evaluation,
     )
     outcome = loop.run()
+    if outcome.position.called_off:
+        progress.say(f"ended at step {outcome.position.step}, untested: {outcome.position.stopped}")
+        return dataclasses.asdict(outcome.position)
     logits = finish.tested_logits(loop, outcome, examples)
     save_best(workdir.best, outcome.trainable)
     if not first:

@@ -315,7 +315,7 @@ def test_of_an_unexpected_error_only_its_type_and_place_are_told(tmp_path):
 
 def test_json_is_what_a_worker_is_told(stub, tmp_path):
     run = planned("a", base="random:tiny-bert")[0]
-    config = runner._placed(run, tmp_path)
+    config = runner.placed(run.config, tmp_path)
     assert config.model.ref == str(tmp_path / "bases" / "tiny-bert")
     assert json.loads((tmp_path / "bases" / "tiny-bert" / "config.json").read_text())["hidden_size"] == 32
     assert run.config.model.ref == "random:tiny-bert"

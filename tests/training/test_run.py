@@ -186,3 +186,22 @@ def test_a_cache_folder_of_the_users_own_keeps_its_permissions(odd):
     assert (folder / "shared" / "tokens").stat().st_mode & 0o777 == 0o700
     assert len(list((folder / "shared" / "tokens").iterdir())) == 3
     assert not (folder / "run" / "data").exists()
+
+
+def test_a_run_that_is_called_off_is_never_tested(base, data, tmp_path):
+    config, seen = tiny.experiment(base, data, train__epochs=2), []
+
+    def watch(position, values):
+        seen.append((position.step, position.stopped, values["f1_macro"]))
+        return "enough" if len(seen) == 1 else None
+
+    workdir = Workdir(tmp_path / "run")
+    position = train(config, workdir, started=time.time(), on_evaluation=watch)
+    assert (position["stopped"], position["called_off"], position["step"]) == ("enough", True, 10)
+    assert train(config, workdir, started=time.time(), on_evaluation=watch) == position
+    assert not workdir.result.exists()
+    assert not workdir.predictions("test").exists()
+    assert len(seen) == 1
+    watched = train(config, Workdir(tmp_path / "whole"), started=time.time(), on_evaluation=watch)
+    assert watched["metrics"]["test"]  # the second and third evaluation said nothing: it is tested as ever
+    assert [(step, stopped) for step, stopped, _ in seen] == [(10, None), (10, None), (20, "epochs")]

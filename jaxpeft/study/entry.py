@@ -1,0 +1,56 @@
+"""What the programs of `jaxpeft.study` have in common: the flag for corpora, exit codes, one message an error."""
+
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from absl import flags
+
+from jaxpeft.command_line import DISK_ERRORS, report, report_and_exit
+from jaxpeft.errors import InputError
+
+INTERRUPTED = 130  # as a shell has it for Ctrl-C
+
+
+def run(
+    argv: Sequence[str], values: flags.FlagValues, doc: str | None, program: Callable[[flags.FlagValues], int]
+) -> None:
+    """Ends the process with what `program` returns; every user error becomes one message and exit code 2."""
+    try:
+        rest = values(list(argv))
+        if values.help:
+            print(doc, values.get_help(), sep="\n")
+            return
+        if len(rest) > 1:
+            raise InputError(f"unexpected argument {rest[1]!r}: flags begin with --")
+        sys.exit(program(values))
+    except InputError as error:
+        report_and_exit(error)
+    except flags.Error as error:
+        report_and_exit(InputError(str(error)))
+    except OSError as error:
+        if error.errno not in DISK_ERRORS:
+            raise
+        sys.exit(report(error))
+    except KeyboardInterrupt:
+        print("stopped; the same command goes on from here", file=sys.stderr)
+        sys.exit(INTERRUPTED)
+
+
+def define_common(values: flags.FlagValues) -> None:
+    """Flags that every program has."""
+    flags.DEFINE_multi_string("corpus", [], "FORMAT=PATH: where the corpus of a format is.", flag_values=values)
+    flags.DEFINE_bool("help", False, "Show this.", flag_values=values)
+
+
+def corpora(given: Sequence[str]) -> dict[str, str]:
+    """Format -> path, of the values of --corpus. Raises InputError."""
+    found = {}
+    for entry in given:
+        name, _, path = entry.partition("=")
+        if not path:
+            raise InputError(f"--corpus={entry}: expected FORMAT=PATH, as mimic3=/data/mimic3")
+        if not Path(path).expanduser().exists():
+            raise InputError(f"--corpus={entry}: there is no {path}")
+        found[name] = path
+    return found

@@ -1,0 +1,391 @@
+"""What a search does about spaces, deaths, failures and other processes; the score is a made-up one, or tiny training.
+
+Of Optuna's own numbers nothing is tested.
+"""
+
+import contextlib
+import dataclasses
+import json
+import math
+import os
+import signal
+import time
+
+import pytest
+
+pytest.importorskip("optuna")
+
+from jaxpeft.errors import InputError
+from jaxpeft.study import runner, store, worker
+from jaxpeft.study.design import Choice
+from jaxpeft.study.search import __main__ as program
+from jaxpeft.study.search import job, outcome, supervisor
+from jaxpeft.study.search.design import ALPHA_OVER_RANK, WIDE, LogUniform, OneOf, Search, Uniform, load_search
+from jaxpeft.study.search.systems import systems_of
+from jaxpeft.study.search.trials import STORAGE, Trials, open_storage
+from jaxpeft.training.position import DivergenceError, Position
+from jaxpeft.training.workdir import read_json
+from tests import tiny
+
+CONFIGS = tiny.ROOT / "configs"
+SHIPPED = sorted((CONFIGS / "search").glob("*.py"))
+LORA = {"learning_rate": LogUniform(1e-4, 1e-1), "rank": OneOf((2, 4)), ALPHA_OVER_RANK: OneOf((0.5, 2.0))}
+
+
+@pytest.fixture
+def place(base, data, tmp_path):
+    """A folder with the config of a task; the search's own folder is made inside."""
+    config = tiny.experiment(base, data, train__epochs=2, data__near_duplicates=False)
+    tiny.write_config(tmp_path / "task.py", config)
+    return tmp_path
+
+
+def a_search(**changes):
+    search = Search("tiny", "why?", {"task": ("task",), "method": ("lora",)}, {"lora": LORA}, trials=4, startup=2)
+    return dataclasses.replace(search, **changes)
+
+
+# What a search says
+
+
+@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
+def test_shipped_searches_resolve(path):
+    search = load_search(path)
+    systems = systems_of(search, path.parent, {"mimic3": str(path.parent)})
+    assert len({system.name for system in systems}) == len(systems) > 1
+    assert f"--config=configs/search/{path.name}" in path.read_text()
+
+
+def test_the_wide_space_holds_for_every_method(place):
+    search = a_search(axes={"task": ("task",), "method": tuple(WIDE)}, spaces=WIDE)
+    assert [system.config.peft.method for system in systems_of(search, place)] == list(WIDE)
+
+
+def test_alpha_goes_by_the_rank_that_was_drawn(place):
+    (system,) = systems_of(a_search(), place)
+    config = system.configured({ALPHA_OVER_RANK: 0.5, "learning_rate": 1e-3, "rank": 4})
+    assert (config.peft.lora.alpha, config.peft.lora.rank, config.train.learning_rate) == (2.0, 4, 1e-3)
+    assert system.config.peft.lora.rank == 8
+
+
+def test_the_name_of_a_study_holds_what_its_trials_depend_on(place, base, data):
+    def name(weights=base, **changes):
+        model = {"model": (Choice("m", {"model.ref": str(weights)}),)}
+        search = a_search(**{"axes": {"task": ("task",), "method": ("lora",), **model}, **changes})
+        (system,) = systems_of(search, place)
+        return system.name
+
+    other = tiny.write_base(place / "other", tiny.tensors(seed=1))
+    copied = tiny.write_base(place / "copied")
+    names = [
+        name(),
+        name(weights=other),
+        name(fields={"train.select_metric": "accuracy"}),
+        name(fields={"train.batch_size": 4}),
+        name(spaces={"lora": LORA | {"dropout": Uniform(0.0, 0.5)}}),
+        name(startup=3),
+    ]
+    assert len(set(names)) == len(names)
+    assert name(weights=copied) == names[0]  # the same tensors
+    assert name(trials=9, seeds=(7,)) == names[0]  # a search may grow
+    assert name(fields={"peft.lora.rank": 64}) == names[0]  # which is searched
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"spaces": {}}, "`spaces` has none for the method 'lora'"),
+        ({"spaces": {"lora": {}}}, "its space is empty"),
+        ({"spaces": {"lora": {"learning_rat": LogUniform(1, 2)}}}, "'learning_rat', and no config does; learning_rate"),
+        ({"spaces": {"lora": {"train.select_metric": OneOf(("a",))}}}, "has to be the same in all trials"),
+        ({"spaces": {"lora": {"seed": OneOf((1, 2))}}}, "has to be the same in all trials"),
+        ({"spaces": {"lora": {"peft.prefix.tokens": OneOf((1,))}}}, "which lora does not read"),
+        ({"spaces": {"lora": {"learning_rate": LogUniform(0.0, 1.0)}}}, "two finite rising bounds above 0"),
+        ({"spaces": {"lora": {"dropout": Uniform(0.5, 0.5)}}}, "two finite rising bounds"),
+        ({"spaces": {"lora": {"dropout": Uniform(0.1, math.nan)}}}, "two finite rising bounds"),
+        ({"spaces": {"lora": {"rank": OneOf(())}}}, "expected OneOf of one or more"),
+        ({"spaces": {"lora": {"rank": (1, 2)}}}, "rank is a tuple: expected LogUniform"),
+        ({"spaces": {"lora": {"rank": OneOf((0, 4))}}}, "rank at 0: "),
+        ({"spaces": {"lora": LORA | {"alpha": Uniform(1.0, 2.0)}}}, "both alpha and alpha_over_rank"),
+        ({"axes": {"task": ("task",), "rank": (2, 4)}}, "the space and an axis both have 'rank'"),
+        ({"axes": {"task": ("task",), "seed": (1, 2)}}, "no 'seed' here"),
+        ({"seeds": (5, 12)}, "`seeds` has 12, which the trials have too"),
+        ({"fields": {"population.seeds": (1, 2)}}, "config.population has to be empty"),
+    ],
+)
+def test_what_no_search_can_be_is_refused(place, changes, message):
+    with pytest.raises(InputError) as refused:
+        systems_of(a_search(**changes), place)
+    assert message in str(refused.value)
+
+
+def test_the_command_line_refuses_in_one_message(capsys, tmp_path):
+    smoke, elsewhere = f"--config={CONFIGS / 'search' / 'smoke.py'}", tmp_path / "elsewhere"
+    (elsewhere / "file").mkdir(parents=True)
+    study = f"--config={CONFIGS / 'study' / 'smoke.py'}"
+    for arguments, message in (
+        ([], "--config=FILE.py is missing"),
+        ([study], "expected a function get_search()"),
+        ([smoke, "--trials=0"], "trials is 0: expected a whole number, 1 or more"),
+        ([smoke, "--jobs=0"], "jobs"),
+        ([smoke, "stray"], "unexpected argument 'stray'"),
+        ([smoke, f"--workdir={elsewhere}"], "holds files, but no search.json"),
+    ):
+        with pytest.raises(SystemExit) as stop:
+            program.main(["search", f"--workdir={tmp_path / 'w'}", *arguments])
+        assert stop.value.code == 2
+        shown = capsys.readouterr().err
+        assert shown.startswith("error: ")
+        assert message in shown
+    assert not (tmp_path / "w").exists()
+
+
+# Trials, with a made-up score
+
+
+class Training:
+    """In place of `train`: three evaluations; the score is the rate's logarithm, unless `happens` says otherwise."""
+
+    def __init__(self, happens=lambda config, count: None):
+        self.configs, self.happens = [], happens
+
+    def __call__(self, config, workdir, *, started, on_evaluation):
+        self.configs.append(config)
+        self.happens(config, len(self.configs))
+        workdir.root.mkdir(parents=True, exist_ok=True)
+        value = math.log10(config.train.learning_rate)
+        for step in (1, 2, 3):
+            workdir.append_metrics({"step": step, "validation": {"f1_macro": value + step / 10}})
+            stopped = "epochs" if step == 3 else None
+            position = Position("", step=step, best_value=value + step / 10, stopped=stopped)
+            if reason := on_evaluation(position, {}):
+                return dataclasses.asdict(position) | {"stopped": reason}
+        raise AssertionError("a trial that is at its end has to end untested")
+
+
+def work(search, place, training, monkeypatch, *, begun=None):
+    """Runs a search's trials in this process; returns them."""
+    monkeypatch.setattr(job, "train", training)
+    (system,) = systems_of(search, place)
+    folder, begun = place / "search", time.time() if begun is None else begun
+    with contextlib.suppress(InputError):
+        job.work(search, [system], folder, begun=begun)
+    return Trials(search, system, folder, open_storage(folder), begun=begun)
+
+
+def states(trials):
+    return [trial.state.name for trial in trials.all()]
+
+
+def test_trials_are_spent_once_and_the_best_has_the_highest_validation_score(place, monkeypatch):
+    training = Training()
+    trials = work(a_search(), place, training, monkeypatch)
+    assert len(trials.all()) == len(training.configs) == 4
+    complete = [trial for trial in trials.all() if trial.state.name == "COMPLETE"]
+    assert trials.best().value == max(trial.value for trial in complete)
+    assert trials.best().value == pytest.approx(math.log10(trials.best().params["learning_rate"]) + 0.3)
+    work(a_search(), place, training, monkeypatch)
+    assert len(training.configs) == 4
+    assert len(work(a_search(trials=6), place, training, monkeypatch).all()) == 6
+
+
+def test_one_process_draws_the_same_trials_again(place, monkeypatch):
+    first = [trial.params for trial in work(a_search(), place, Training(), monkeypatch).all()]
+    (place / "search").rename(place / "first")
+    assert [trial.params for trial in work(a_search(), place, Training(), monkeypatch).all()] == first
+    assert len({params["learning_rate"] for params in first}) == 4
+
+
+def test_a_trial_below_the_median_of_others_ends_early(place, monkeypatch):
+    trials = work(a_search(trials=12), place, Training(), monkeypatch)
+    pruned = [trial for trial in trials.all() if trial.state.name == "PRUNED"]
+    assert pruned
+    assert all(sorted(trial.intermediate_values) == [1, 2] for trial in pruned)  # prune_from
+    assert states(trials)[:2] == ["COMPLETE"] * 2  # startup
+
+
+def test_a_trial_that_diverges_is_a_bad_one_and_no_failure(place, monkeypatch):
+    def diverge(config, count):
+        if count == 2:
+            raise DivergenceError("the loss is nan")
+
+    trials = work(a_search(), place, Training(diverge), monkeypatch)
+    assert states(trials)[1] == "PRUNED"
+    assert trials.all()[1].user_attrs == {"diverged": True}
+    assert len(trials.all()) == 4
+
+
+def test_a_trial_that_died_has_failed_and_is_tried_again_in_its_own_folder(place, monkeypatch):
+    class Death(BaseException):
+        """Of the process: nobody tells Optuna anything."""
+
+    def die(config, count):
+        if count == 2:
+            raise Death
+
+    training = Training(die)
+    with pytest.raises(Death):
+        work(a_search(), place, training, monkeypatch)
+    trials = work(a_search(), place, training, monkeypatch)
+    assert states(trials)[1] == "FAIL"
+    assert trials.all()[2].user_attrs == {"retry_of": 1}
+    assert trials.all()[2].params == trials.all()[1].params
+    assert len(trials.all()) == 5  # the four that were asked for, and one again
+    folders = list((place / "search" / "trials" / trials.system.name).iterdir())
+    assert len(folders) == 4
+
+
+def test_what_dies_each_time_is_given_up(place, monkeypatch):
+    class Death(BaseException):
+        pass
+
+    def die(config, count):
+        raise Death
+
+    begun = time.time()
+    for _ in range(3):
+        with pytest.raises(Death):
+            work(a_search(trials=1), place, Training(die), monkeypatch, begun=begun)
+    trials = work(a_search(trials=1), place, Training(die), monkeypatch, begun=begun)
+    assert states(trials) == ["FAIL"] * 3
+    assert trials.best() is None
+    with pytest.raises(Death):  # the next start tries it once more
+        work(a_search(trials=1), place, Training(die), monkeypatch)
+
+
+def test_what_the_user_has_to_mend_ends_the_search_and_what_is_ours_one_trial(place, monkeypatch):
+    def happens(config, count):
+        if count == 1:
+            raise KeyError("mrs. quennell has gout")
+        if count == 3:
+            raise InputError("data.path is gone")
+
+    training, search = Training(happens), a_search(startup=9)
+    trials = work(search, place, training, monkeypatch)
+    assert states(trials) == ["FAIL", "COMPLETE", "FAIL"]
+    errors = [trial.user_attrs.get("error") for trial in trials.all()]
+    assert errors[0].startswith("fault: KeyError at test_search.py:")
+    assert errors[2] == "input: data.path is gone"
+    trials = work(search, place, training, monkeypatch)  # mended
+    assert sorted(states(trials)) == ["COMPLETE"] * 4 + ["FAIL"] * 2
+    assert [trial.user_attrs.get("retry_of") for trial in trials.all()] == [None, None, None, 0, 2, None]
+
+
+def test_the_same_values_are_not_trained_twice(place, monkeypatch):
+    training = Training()
+    search = a_search(spaces={"lora": {"rank": OneOf((2,))}})
+    trials = work(search, place, training, monkeypatch)
+    assert states(trials) == ["COMPLETE"] * 4
+    assert len(training.configs) == 1
+
+
+def test_half_a_line_of_a_killed_process_is_cut_away(place, monkeypatch):
+    work(a_search(), place, Training(), monkeypatch)
+    path = place / "search" / STORAGE
+    whole = path.read_bytes()
+    path.write_bytes(whole + b'{"op_code": 4, "wor')
+    assert len(work(a_search(trials=5), place, Training(), monkeypatch).all()) == 5
+    assert path.read_bytes().startswith(whole)
+    assert all(json.loads(line) for line in path.read_text().splitlines())
+
+
+def test_a_drawn_corpus_keeps_its_cut_and_a_published_one_does_not(place, monkeypatch):
+    trials = work(a_search(seeds=(5, 6)), place, Training(), monkeypatch)
+    runs = outcome.retrained(a_search(seeds=(5, 6)), trials)
+    assert [(run.config.seed, run.config.seeds.data) for run in runs] == [(5, None), (6, None)]
+    trials.note("drawn", True)  # as of one file: another seed would test on rows that chose the trial
+    runs = outcome.retrained(a_search(seeds=(5, 6)), trials)
+    assert [(run.config.seed, run.config.seeds.data) for run in runs] == [(5, 12), (6, 12)]
+
+
+# Trials that train
+
+
+def test_only_the_best_is_tested_on_seeds_that_no_trial_had(place, monkeypatch, capsys):
+    """All of the program, its processes' work in this one."""
+    (place / "file.py").write_text(
+        "from jaxpeft.study.search.design import *\n"
+        "def get_search():\n"
+        "    return Search('tiny', 'why?', {'task': ('task',), 'method': ('lora',)},\n"
+        "        {'lora': {'learning_rate': LogUniform(1e-4, 1e-1)}}, trials=3, startup=1, seeds=(1, 2))\n"
+    )
+    folder = place / "search"
+
+    def in_this_process(self, count, look):
+        told = json.loads(self._job)
+        search = load_search(place / "file.py")
+        job.work(search, systems_of(search, place), folder, begun=told["begun"])
+        look()
+
+    monkeypatch.setattr(supervisor.Supervisor, "run", in_this_process)
+    monkeypatch.setattr(
+        runner,
+        "_one",
+        lambda of, run, folder, *_: worker._run(
+            {"id": run.id, "folder": folder, "config": dataclasses.asdict(run.config)}, time.time()
+        ),
+    )
+    arguments = ["search", f"--config={place / 'file.py'}", f"--workdir={folder}"]
+    with pytest.raises(SystemExit) as stop:
+        program.main(arguments)
+    assert stop.value.code == 0
+    assert not [path for name in ("result.json", "predictions") for path in (folder / "trials").rglob(name)]
+    found = read_json(folder / "search.json")["systems"][0]
+    best = max((one for one in found["trials"] if one["state"] == "complete"), key=lambda one: one["validation"])
+    assert found["best"]["params"] == best["params"]
+    assert best["validation"] == max(best["evaluations"])
+    runs = store.runs(folder / "best")
+    assert [run.result["seeds"]["init"] for run in runs] == [1, 2]
+    assert {run.config["train"]["learning_rate"] for run in runs} == {best["params"]["learning_rate"]}
+    scores = [run.result["metrics"]["test"]["f1_macro"]["value"] for run in runs]
+    assert found["test"]["value"] == pytest.approx(sum(scores) / 2)
+    assert found["test"]["low"] < found["test"]["value"] < found["test"]["high"]
+    assert (folder / "best" / "report" / "index.html").exists()
+    table = (folder / "search.md").read_text()
+    assert f"{found['test']['low']:.3f} to {found['test']['high']:.3f}" in table
+    assert f"f1_macro {best['validation']:.4f}" in capsys.readouterr().out
+
+
+def test_a_process_that_is_killed_costs_its_trial_a_retry_and_the_other_goes_on(place, monkeypatch):
+    """Two processes on one storage; one is killed in the middle of a trial."""
+    task = read_task(place)
+    task.train.epochs = 30
+    tiny.write_config(place / "task.py", task)
+    (place / "file.py").write_text(
+        "from jaxpeft.study.search.design import *\n"
+        "def get_search():\n"
+        "    return Search('tiny', 'why?', {'task': ('task',), 'method': ('lora',)},\n"
+        "        {'lora': {'learning_rate': LogUniform(1e-4, 1e-1)}}, trials=4, startup=5)\n"
+    )
+    folder, killed = place / "search", []
+    search = load_search(place / "file.py")
+    (system,) = systems_of(search, place)
+    begun = time.time()
+    trials = Trials(search, system, folder, open_storage(folder), begun=begun)
+
+    def look():
+        running = [trial for trial in trials.all() if trial.state.name == "RUNNING"]
+        checkpoints = list(folder.glob("trials/*/*/checkpoints/*[0-9]"))
+        if not killed and len(running) == 2 and checkpoints:
+            killed.append(running[0].number)
+            holder = read_json(folder / "locks" / f"{system.name}.{running[0].number}")["process"]
+            os.kill(holder, signal.SIGKILL)
+
+    monkeypatch.setattr(supervisor, "SECONDS_BETWEEN_LOOKS", 0.02)
+    monkeypatch.chdir(tiny.ROOT)
+    told = {"config": str(place / "file.py"), "folder": str(folder), "trials": 4, "corpora": {}, "begun": begun}
+    supervisor.Supervisor(told, folder / "logs" / "trials.log", restarts=1).run(2, look)
+    found = {trial.number: trial for trial in trials.all()}
+    assert [trial.number for trial in found.values() if trial.state.name == "FAIL"] == killed
+    (retry,) = (trial for trial in found.values() if trial.user_attrs == {"retry_of": killed[0]})
+    assert retry.state.name == "COMPLETE"
+    assert retry.params == found[killed[0]].params
+    assert sorted(retry.intermediate_values) == list(range(1, 31))  # those before the kill as well
+    assert len(found) == 5
+    assert sum(trial.state.name == "COMPLETE" for trial in found.values()) == 4
+
+
+def read_task(place):
+    namespace = {}
+    exec((place / "task.py").read_text(), namespace)
+    return namespace["get_config"]()
