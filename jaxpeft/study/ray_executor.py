@@ -92,7 +92,7 @@ def _run_all(
 
 def _taken_out(waiting: collections.deque[Planned], tally: Tally, folder: Path) -> list[Planned]:
     """Of what waits, the runs that may begin; those that are over are dropped, those that others run stay."""
-    free = []
+    free: list[Planned] = []
     for _ in range(len(waiting)):
         run = waiting.popleft()
         if tally.is_over(run):
