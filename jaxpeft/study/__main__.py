@@ -5,14 +5,11 @@ python -m jaxpeft.study --config=configs/study/paper.py --workdir=DIR --dry_run 
 python -m jaxpeft.study --config=FILE.py --workdir=DIR --corpus=mimic3=/data/mimic3 --corpus=i2b2_2010=/data/i2b2
 python -m jaxpeft.study --config=FILE.py --workdir=DIR --shard=3/8                 # the third of eight processes
 python -m jaxpeft.study --config=FILE.py --workdir=DIR --executor=ray              # as many at once as fit
-python -m jaxpeft.study --config=FILE.py --workdir=DIR --serve                     # and show the report to a browser
+python -m jaxpeft.study --config=FILE.py --workdir=DIR --serve                     # and show the growing report
 """
 
 import contextlib
 import functools
-import http.server
-import importlib
-import importlib.util
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -25,6 +22,7 @@ from jaxpeft.study.entry import corpora, define_common, run
 from jaxpeft.study.progress import Progress
 
 if TYPE_CHECKING:  # flags are refused before anything slow is imported
+    from jaxpeft.study.grid import Planned
     from jaxpeft.study.runner import Executor
 
 FLAGS_OF_RAY = ("address", "cpus_per_run", "gpus_per_run", "max_retries")
@@ -41,7 +39,7 @@ def _define_flags() -> flags.FlagValues:
     flags.DEFINE_string("workdir", None, "Folder of the study; studies/<name> if left out.", flag_values=values)
     flags.DEFINE_bool("dry_run", False, "List the runs and what they would take; run nothing.", flag_values=values)
     flags.DEFINE_string("shard", "1/1", "i/n: run every n-th run, from the i-th.", flag_values=values)
-    flags.DEFINE_bool("serve", False, "In the end serve the report on this machine alone.", flag_values=values)
+    flags.DEFINE_bool("serve", False, "Serve the growing report on this machine alone.", flag_values=values)
     flags.DEFINE_integer("port", 8000, "The port that --serve listens on.", flag_values=values)
     flags.DEFINE_enum("executor", "local", ["local", "ray"], "One run after the other, or Ray.", flag_values=values)
     flags.DEFINE_string("address", None, "Of a Ray cluster; its own Ray if left out.", flag_values=values)
@@ -56,6 +54,8 @@ def _study(chosen: flags.FlagValues) -> int:
     """The exit code: 0 where every run is finished, 2 where what failed is the user's to mend, else 1."""
     from jaxpeft.study.design import load_study
     from jaxpeft.study.grid import resolve
+    from jaxpeft.study.live import LiveReport
+    from jaxpeft.study.report import build
     from jaxpeft.study.runner import shard_of
     from jaxpeft.study.store import write_study
 
@@ -71,17 +71,33 @@ def _study(chosen: flags.FlagValues) -> int:
 
         print(table(study, runs))
         return 0
+    missing = _missing(runs)
     executor = _executor(chosen, fresh_process=study.fresh_process)
     folder = Path(chosen.workdir or f"studies/{study.name}")
     write_study(folder, study, plan)
     progress = Progress(runs)
     progress.say(f"{study.name}: {len(runs)} runs in {folder}" + (f", shard {number} of {of}" if of > 1 else ""))
-    outcome = executor(runs, folder, progress=progress)
+    for problem, ids in missing.items():
+        progress.say(f"{len(ids)} runs are left out, {problem}: {', '.join(ids)}")
+    live = LiveReport(folder, chosen.port, progress) if chosen.serve else None
+    with live or contextlib.nullcontext():
+        outcome = executor(runs, folder, progress=progress)
     progress.say(f"{outcome.finished} of {len(runs)} runs are finished, {len(outcome.failed)} failed")
-    _report(folder, progress)
-    if chosen.serve:
-        _serve(folder / "report", chosen.port, progress)
+    progress.say(f"report: {build(folder)}")
+    if live:
+        live.stay()
     return outcome.exit_code
+
+
+def _missing(runs: Sequence["Planned"]) -> dict[str, list[str]]:
+    """The runs that lack a corpus, by what to do about it; raises InputError where that is every run."""
+    missing: dict[str, list[str]] = {}
+    for one in runs:
+        if one.missing:
+            missing.setdefault(one.missing, []).append(one.id)
+    if runs and sum(map(len, missing.values())) == len(runs):
+        raise InputError(*(f"{ids[0]} and all others: {problem}" for problem, ids in missing.items()))
+    return missing
 
 
 def _executor(chosen: flags.FlagValues, *, fresh_process: bool) -> "Executor":
@@ -101,26 +117,6 @@ def _shard(text: str) -> tuple[int, int]:
     if not (number.isdecimal() and of.isdecimal() and 1 <= int(number) <= int(of)):
         raise InputError(f"--shard={text}: expected i/n with i from 1 to n, as 3/8")
     return int(number), int(of)
-
-
-def _report(folder: Path, progress: Progress) -> None:
-    """Builds the page of what is finished, where this installation can."""
-    if importlib.util.find_spec("jaxpeft.study.report") is None:
-        return
-    page = importlib.import_module("jaxpeft.study.report")
-    progress.say(f"report: {page.build(folder)}")
-
-
-def _serve(folder: Path, port: int, progress: Progress) -> None:
-    """Until Ctrl-C, and to this machine alone: a report may be of a hospital's data."""
-    handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=str(folder))
-    try:
-        server = http.server.ThreadingHTTPServer(("127.0.0.1", port), handler)
-    except OSError as error:
-        raise InputError(f"--port={port}: {error.strerror}; name another") from None
-    with server, contextlib.suppress(KeyboardInterrupt):
-        progress.say(f"http://127.0.0.1:{server.server_port}/index.html until Ctrl-C")
-        server.serve_forever()
 
 
 if __name__ == "__main__":

@@ -25,11 +25,15 @@ MOST_PROBLEMS = 12  # that are listed in full
 
 @dataclasses.dataclass(frozen=True)
 class Planned:
-    """One run of a study: its axes, and the config that says everything."""
+    """One run of a study: its axes, and the config that says everything.
+
+    `missing` says which corpus is not here, where the run needs one: it cannot begin, and the others can.
+    """
 
     id: str
     axes: dict[str, Any]
     config: Config
+    missing: str | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,8 +71,7 @@ def resolve(study: Study, folder: Path, corpora: Mapping[str, str] | None = None
     rules = [*study.rules, *(rule for grid in study.experiments.values() for rule in grid.rules)]
     if idle := [rule.why for rule in rules if id(rule) not in used]:
         raise InputError(*(f"the rule {why!r} matches no run: is a name in its `when` misspelt?" for why in idle))
-    _settle(ordered, corpora or {}, for_plan)
-    return Plan(tuple(ordered), experiments)
+    return Plan(_settled(ordered, corpora or {}, for_plan), experiments)
 
 
 def _check_axes(study: Study) -> None:
@@ -276,15 +279,18 @@ def _distinct(runs: list[Planned], experiment: str) -> list[Planned]:
     return runs
 
 
-def _settle(runs: list[Planned], corpora: Mapping[str, str], for_plan: bool) -> None:
-    """Fills paths in and checks every config; raises InputError that lists what is wrong with which run."""
+def _settled(runs: list[Planned], corpora: Mapping[str, str], for_plan: bool) -> tuple[Planned, ...]:
+    """The runs with paths filled in and configs checked; raises InputError that lists what is wrong with which run."""
     problems: dict[str, list[str]] = {}
+    settled = []
     for run in runs:
         if run.config.data.path is None:
             run.config.data.path = corpora.get(run.config.data.format)
+        missing = None if for_plan else _missing(run.config)
+        settled.append(dataclasses.replace(run, missing=missing))
         try:
             settle(run.config)
-            validate(run.config, for_plan=for_plan)
+            validate(run.config, for_plan=for_plan or missing is not None)
         except InputError as error:
             for problem in error.problems:
                 problems.setdefault(problem, []).append(run.id)
@@ -293,3 +299,11 @@ def _settle(runs: list[Planned], corpora: Mapping[str, str], for_plan: bool) -> 
         told = [*told[:MOST_PROBLEMS], f"and {len(told) - MOST_PROBLEMS} more"]
     if told:
         raise InputError(*told)
+    return tuple(settled)
+
+
+def _missing(config: Config) -> str | None:
+    """How to name the corpus that a run reads, where nobody has said where it is."""
+    if config.data.path is not None or config.data.format == "synthetic":
+        return None
+    return f"its corpus is missing: --corpus={config.data.format}=PATH says where it is"

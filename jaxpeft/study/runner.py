@@ -65,15 +65,21 @@ class Tally:
         self._failed: dict[str, str] = {}
 
     def is_over(self, run: Planned) -> bool:
-        """Whether the run is finished, or another process has seen it fail since this start; then it is counted."""
+        """Whether the run is finished, or cannot begin, or another process has seen it fail since this start.
+
+        Then it is counted.
+        """
         if store.is_finished(self._folder, run.id):
             self._progress.skip(run)
             return True
-        if kind := store.failed_since(self._folder, run.id, self.begun):
-            self._failed[run.id] = kind
-            self._progress.skip(run, failed=True)
-            return True
-        return False
+        if run.missing:
+            store.record_failure(self._folder, run, run.missing, "input")
+        kind = store.failed_since(self._folder, run.id, self.begun)
+        if kind is None:
+            return False
+        self._failed[run.id] = kind
+        self._progress.skip(run, failed=True)
+        return True
 
     def settle(self, run: Planned, answer: Mapping[str, Any]) -> None:
         """Records the answer of a run's worker."""

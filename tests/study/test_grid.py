@@ -107,10 +107,10 @@ def test_a_field_at_its_default_is_no_part_of_an_id(monkeypatch):
 
 
 def test_a_corpus_is_where_the_command_line_says(tmp_path):
-    with pytest.raises(InputError, match=r"data\.path is not set"):
-        runs(fields={"data.format": "mimic3"})
+    assert runs()[0].missing is None
+    assert "--corpus=mimic3=PATH says where" in str(runs(fields={"data.format": "mimic3"})[0].missing)
     found = resolve(study(fields={"data.format": "mimic3"}), CONFIGS, {"mimic3": str(tmp_path)}).runs
-    assert found[0].config.data.path == str(tmp_path)
+    assert (found[0].config.data.path, found[0].missing) == (str(tmp_path), None)
     assert resolve(study(fields={"data.format": "mimic3"}), CONFIGS, for_plan=True).runs[0].config.data.path is None
 
 

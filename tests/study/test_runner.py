@@ -1,7 +1,7 @@
 """What a study does about crashes, failures, locks and other processes; runs themselves are a stub's, or tiny."""
 
 import contextlib
-import http.server
+import dataclasses
 import json
 import os
 import signal
@@ -14,7 +14,7 @@ import pytest
 from jaxpeft.config import Config
 from jaxpeft.errors import InputError
 from jaxpeft.study import runner, store
-from jaxpeft.study.__main__ import _serve, main
+from jaxpeft.study.__main__ import main
 from jaxpeft.study.design import Choice, Grid, Study
 from jaxpeft.study.grid import Plan, Planned
 from jaxpeft.study.progress import Progress
@@ -156,6 +156,15 @@ def test_what_another_process_has_just_seen_fail_is_not_tried_at_once(stub, tmp_
     assert tried(tmp_path) == ["a", "c"]
 
 
+def test_a_run_without_its_corpus_is_told_and_the_others_go_on(stub, tmp_path):
+    here, not_here = planned("a", "b")
+    runs = [dataclasses.replace(not_here, missing="its corpus is missing"), here]
+    assert run_all(runs, tmp_path) == runner.Outcome(finished=1, failed={"b": "input"})
+    assert tried(tmp_path) == ["a"]
+    assert read_json(store.failure_file(tmp_path, "b"))["error"] == "its corpus is missing"
+    assert run_all([not_here, here], tmp_path).finished == 2
+
+
 def test_shards_are_all_runs_and_share_none():
     runs = planned(*"abcdefg")
     shards = [runner.shard_of(runs, number, 3) for number in (1, 2, 3)]
@@ -219,13 +228,14 @@ def test_a_run_goes_on_where_its_data_lies_now(tmp_path):
 
 
 def test_the_command_line_refuses_in_one_message(capsys, tmp_path):
-    smoke = str(tiny.ROOT / "configs" / "study" / "smoke.py")
+    smoke, first_three = (str(tiny.ROOT / "configs" / "study" / f"{name}.py") for name in ("smoke", "first_three"))
     for arguments, message in (
         ([], "--config=FILE.py is missing"),
         ([f"--config={smoke}", "--shard=3/2"], "--shard=3/2: expected i/n"),
         ([f"--config={smoke}", "--corpus=mimic3"], "--corpus=mimic3: expected FORMAT=PATH"),
         ([f"--config={smoke}", "--corpus=mimic3=/nowhere"], "there is no /nowhere"),
         ([f"--config={smoke}", "stray"], "unexpected argument 'stray'"),
+        ([f"--config={first_three}"], "and all others: its corpus is missing: --corpus=mimic3=PATH says where it is"),
         (["--cofnig=a"], "cofnig"),
     ):
         with pytest.raises(SystemExit) as stop:
@@ -235,21 +245,6 @@ def test_the_command_line_refuses_in_one_message(capsys, tmp_path):
         assert shown.startswith("error: ")
         assert message in shown
     assert not (tmp_path / "w").exists()
-
-
-def test_a_report_is_served_to_this_machine_alone(tmp_path, monkeypatch, capsys):
-    served = []
-
-    def serve(server):
-        served.append(server.server_address)
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(http.server.ThreadingHTTPServer, "serve_forever", serve)
-    _serve(tmp_path, 0, Progress([]))
-    assert served[0][0] == "127.0.0.1"
-    assert "until Ctrl-C" in capsys.readouterr().out
-    with http.server.HTTPServer(("127.0.0.1", 0), None) as taken, pytest.raises(InputError, match="--port="):
-        _serve(tmp_path, taken.server_port, Progress([]))
 
 
 STUDY = """

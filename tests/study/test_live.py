@@ -1,0 +1,67 @@
+"""A report that is served while it grows, to this machine alone."""
+
+import http.client
+import http.server
+import threading
+
+import pytest
+
+from jaxpeft.errors import InputError
+from jaxpeft.study import live
+from jaxpeft.study.progress import Progress
+
+
+@pytest.fixture
+def built(monkeypatch):
+    """Builds write how many runs there are, and are counted by whoever waits for one."""
+    made = threading.Semaphore(0)
+
+    def build(folder):
+        (folder / "report").mkdir(exist_ok=True)
+        (folder / "report" / "index.html").write_text(f"{len(list(folder.glob('runs/*/result.json')))} runs")
+        made.release()
+
+    monkeypatch.setattr(live, "build", build)
+    monkeypatch.setattr(live, "SECONDS_BETWEEN_LOOKS", 0.01)
+    return made
+
+
+def asked(address, host="localhost"):
+    connection = http.client.HTTPConnection("127.0.0.1", int(address.split(":")[2].split("/")[0]), timeout=10)
+    connection.request("GET", "/index.html", headers={"Host": host})
+    answer = connection.getresponse()
+    return answer.status, answer.read().decode(), answer.headers
+
+
+def test_it_grows_with_the_study_and_then_stays(built, tmp_path, capsys):
+    report = live.LiveReport(tmp_path, 0, Progress([]))
+    with report:
+        assert built.acquire(timeout=10)
+        status, text, headers = asked(report.address)
+        assert (status, text) == (200, "0 runs")
+        assert "Refresh" in headers
+        (tmp_path / "runs" / "a").mkdir(parents=True)
+        (tmp_path / "runs" / "a" / "result.json").write_text("{}")
+        assert built.acquire(timeout=10)
+        assert asked(report.address)[1] == "1 runs"
+    assert "Refresh" not in asked(report.address)[2]
+    report._server.shutdown()
+    report.stay()
+    assert capsys.readouterr().out.count(report.address) == 2
+
+
+def test_other_names_of_this_machine_are_refused(built, tmp_path):
+    with live.LiveReport(tmp_path, 0, Progress([])) as report:
+        assert report.address.startswith("http://127.0.0.1:")
+        for host, status in (("127.0.0.1:80", 200), ("localhost:80", 200), ("evil.example:80", 403), ("", 403)):
+            assert asked(report.address, host)[0] == status
+    report._server.shutdown()
+    report.stay()
+
+
+def test_a_port_that_is_taken_is_told(built, tmp_path):
+    with (
+        http.server.HTTPServer(("127.0.0.1", 0), None) as taken,
+        pytest.raises(InputError, match=r"--port=.*name another"),
+    ):
+        live.LiveReport(tmp_path, taken.server_port, Progress([]))
