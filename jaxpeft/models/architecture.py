@@ -2,7 +2,7 @@
 
 import abc
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Self
 
 import jax
@@ -55,6 +55,23 @@ class ArchitectureConfig:
     def problems(self, hf_config: Mapping[str, Any]) -> list[str]:
         """What of `config.json` this architecture cannot compute."""
         return divides("num_attention_heads", self.num_attention_heads, "hidden_size", self.hidden_size)
+
+    def keeping(self, layers: Sequence[int]) -> Self:
+        """Of a model that has these layers of its checkpoint alone; () = all. Raises InputError for other numbers."""
+        if not layers:
+            return self
+        if max(layers) >= self.num_hidden_layers:
+            raise InputError(
+                f"model.keep_layers names layer {max(layers)}, and the model has {self.num_hidden_layers} layers: "
+                f"expected numbers from 0 to {self.num_hidden_layers - 1}"
+            )
+        return dataclasses.replace(self, num_hidden_layers=len(layers))
+
+    def sizes_in(self, hf_config: Mapping[str, Any]) -> dict[str, Any]:
+        """The `config.json` that this config was read from, with the number of layers that are left."""
+        depth = "num_hidden_layers"
+        names = {ours: theirs for theirs, ours in self.RENAMED.items()}
+        return {**hf_config, names.get(depth, depth): self.num_hidden_layers}
 
     @property
     def max_tokens(self) -> int:

@@ -9,7 +9,7 @@ import json
 import math
 import os
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ from jaxpeft.errors import InputError
 from jaxpeft.models import MODELS, weight_files
 from jaxpeft.models.layers import initialise
 from jaxpeft.models.quantised import Quantised, quantise
-from jaxpeft.models.tensors import Tensor
+from jaxpeft.models.tensors import LAYER, Tensor
 
 # Tensors that checkpoints carry and fine-tuning has no use for: pretraining heads, buffers, distillation maps.
 IGNORED = (
@@ -100,21 +100,28 @@ def read_config(folder: Path) -> dict[str, Any]:
 
 
 class Checkpoint:
-    """The tensors of a model folder under the names that the tables use, read one at a time."""
+    """The tensors of a model folder under the names that the tables use, read one at a time.
 
-    def __init__(self, folder: Path, base_prefix: str, head: Sequence[str]):
-        """Opens the folder's safetensors or PyTorch files; raises InputError."""
+    With `keep_layers` it is that of the pruned model, as if it had been saved: without the tensors of other layers,
+    those that are left counted from 0.
+    """
+
+    def __init__(self, folder: Path, model: Any, keep_layers: Sequence[int] = ()):
+        """Opens the folder's safetensors or PyTorch files for a model, which may be abstract; raises InputError."""
+        base_prefix, head = model.base_prefix, model.head
         self.folder = folder
         self._where = weight_files.open_folder(folder)
         prefixed = any(key.startswith(base_prefix + ".") for key in self._where)
         self._original: dict[str, str] = {}
+        stacks = {tensor.name.partition(LAYER)[0] for tensor in model.tensors() if tensor.stacked}
         for key in self._where:
             name = key
             for pattern, replacement in _OLD_NAMES:
                 name = pattern.sub(replacement, name)
             if not prefixed and not _is_ignored(name) and not name.startswith(tuple(head)):
                 name = f"{base_prefix}.{name}"
-            self._original[name] = key
+            if (kept := _renumbered(name, stacks, keep_layers)) is not None:
+                self._original[kept] = key
 
     def shapes(self) -> dict[str, tuple[int, ...]]:
         """Shape of every tensor."""
@@ -124,6 +131,16 @@ class Checkpoint:
         """One tensor in the type of the file: a view of the mapped file, which costs no memory of its own."""
         key = self._original[name]
         return self._where[key].read(key)
+
+
+def _renumbered(name: str, stacks: Collection[str], keep_layers: Sequence[int]) -> str | None:
+    """A tensor's name once only these layers are left, None where its own is not; `stacks` come before the number."""
+    stack = next((one for one in stacks if name.startswith(one)), None)
+    if stack is None or not keep_layers:
+        return name
+    number, dot, rest = name.removeprefix(stack).partition(".")
+    kept = [str(layer) for layer in keep_layers]
+    return f"{stack}{kept.index(number)}{dot}{rest}" if number in kept else None
 
 
 @dataclasses.dataclass(frozen=True)

@@ -62,13 +62,17 @@ def _read_labels(folder: Path) -> dict[str, Any] | None:
         raise InputError(f"{folder / LABELS}: expected a list of names under 'labels'")
     if wrong := [key for key in ("task", "model_type", "base_sha256") if not isinstance(labels.get(key), str)]:
         raise InputError(f"{folder / LABELS}: expected a string under {', '.join(map(repr, wrong))}")
+    kept = labels.setdefault("keep_layers", [])  # absent: written before layers could be left out
+    if not isinstance(kept, list) or not all(isinstance(layer, int) for layer in kept):
+        raise InputError(f"{folder / LABELS}: expected a list of layers' numbers under 'keep_layers'")
     return labels
 
 
 def write_adapter(folder: Path, config: Config, system: System, trainable: peft.Tree) -> None:
     """Writes the adapter of a system whose trained leaves are `trainable`; PEFT loads it on the same base."""
     model = peft.unflatten(system.graphdef, {**trainable, **system.frozen})
-    base = None if config.model.ref.startswith("package:") else config.model.ref  # PEFT knows no packages
+    known = not config.model.ref.startswith("package:") and not config.model.keep_layers
+    base = config.model.ref if known else None  # PEFT knows no packages, and would load all layers
     settings = adapter_config(model, system.labels, config.peft, base)
     with whole_folder(folder, labels_json(config, system)) as inside:
         write_text(inside / CONFIG, json.dumps(settings, indent=2, sort_keys=True) + "\n")
@@ -85,4 +89,5 @@ def labels_json(config: Config, system: System) -> dict[str, Any]:
         "method": config.peft.method,
         "model_type": system.model_type,
         "base_sha256": system.base_sha256,
+        "keep_layers": list(config.model.keep_layers),
     }

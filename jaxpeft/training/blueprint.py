@@ -49,7 +49,7 @@ def draw(config: Config, classes: tuple[str, ...], sizes: dict[str, Any] | None 
     hf_config = sizes or (shapes.config_of(config.model.ref) if folder is None else pretrained.read_config(folder))
     bare = system.abstract(config, hf_config, len(classes))
     system.check_length(config, bare)
-    new, labels = system.who_trains(config, bare, _unfilled(bare, folder), adapter.shapes if adapter else ())
+    new, labels = system.who_trains(config, bare, _unfilled(config, bare, folder), adapter.shapes if adapter else ())
     model = system.adapted(config, bare, new)
     trainable, frozen = peft.split(peft.flatten(model)[1], labels)
     of_base = peft.flatten(bare)[1].keys()
@@ -77,8 +77,8 @@ def model_folder(config: Config) -> Path | None:
     return pretrained.resolve(config.model.ref, allow_download=config.model.allow_download)
 
 
-def _unfilled(bare: Any, folder: Path | None) -> tuple[str, ...]:
+def _unfilled(config: Config, bare: Any, folder: Path | None) -> tuple[str, ...]:
     """Leaves that no checkpoint fills."""
     if folder is None:
         return tuple(tensor.path for tensor in bare.tensors() if tensor.path.split(".")[0] in bare.head)
-    return pretrained.match(bare, pretrained.Checkpoint(folder, bare.base_prefix, bare.head).shapes()).new
+    return pretrained.match(bare, pretrained.Checkpoint(folder, bare, config.model.keep_layers).shapes()).new

@@ -42,7 +42,8 @@ def write_model(
     model = peft.unflatten(system.graphdef, {**trainable, **system.frozen})
     shapes = peft.merged_shapes(model)
     with whole_folder(folder, labels_json(config, system)) as inside:
-        hf_config = _hf_config(pretrained.read_config(base), type(model).__name__, config.model.dtype, system.classes)
+        sizes = model.config.sizes_in(pretrained.read_config(base))
+        hf_config = _hf_config(sizes, type(model).__name__, config.model.dtype, system.classes)
         write_text(inside / "config.json", json.dumps(hf_config, indent=2, sort_keys=True) + "\n")
         _write_tokenizer(base, inside, system.encoder)
         tensors = peft.merged_tensors(model)

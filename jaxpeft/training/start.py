@@ -39,6 +39,7 @@ def settle(config: Config) -> tuple[Config, Adapter | None]:
     hf_config = pretrained.read_config(pretrained.resolve(config.model.ref, allow_download=config.model.allow_download))
     model = abstract(config, hf_config, 2)  # how many labels there are has no part in it
     _check_architecture(adapter, model.model_type, model.base_prefix)
+    _check_layers(adapter, model.config.num_hidden_layers)
     settled = copy.deepcopy(config)
     settled.peft = combine(model, config.peft, peft_config_from(model, adapter.config, adapter.shapes))
     validate(Config(peft=settled.peft))  # values that somebody else wrote
@@ -88,7 +89,8 @@ def announce(
     counts = model.count()
     sizes = ", ".join(f"{name} {len(split)}" for name, split in examples.items())
     cut = examples["train"].encoded.truncated
-    held = "" if model.quantise == "none" else f", its layers in {model.quantise}"
+    held = f", layers {', '.join(map(str, kept))} alone" if (kept := config.model.keep_layers) else ""
+    held += "" if model.quantise == "none" else f", its layers in {model.quantise}"
     progress.say(f"{config.name}: {config.peft.method} on {config.model.ref}{held}")
     longest = config.data.max_length
     progress.say(f"examples: {sizes}; {len(model.classes)} labels; {cut} training texts cut at {longest} tokens")
@@ -124,6 +126,20 @@ def _check_architecture(adapter: Adapter, model_type: str, base_prefix: str) -> 
         )
 
 
+def _check_layers(adapter: Adapter, depth: int) -> None:
+    """Refuses a base of another depth than the pruned one that the adapter was trained on, as far as it says."""
+    kept = (adapter.labels or {}).get("keep_layers") or ()
+    if kept and len(kept) != depth:
+        raise InputError(
+            f"peft.init_from: {adapter.folder} is for a base of {len(kept)} layers{_of_checkpoint(kept)}, the base "
+            f"here has {depth}: set model.keep_layers to the same"
+        )
+
+
+def _of_checkpoint(layers: Sequence[int]) -> str:
+    return f" (model.keep_layers={tuple(layers)})" if layers else ""
+
+
 def _label_problems(adapter: Adapter, ours: dict[str, Any]) -> Iterator[str]:
     """Where the adapter's labels.json, if it has one, says another thing than that of this run would."""
     if (theirs := adapter.labels) is None:
@@ -132,8 +148,9 @@ def _label_problems(adapter: Adapter, ours: dict[str, Any]) -> Iterator[str]:
         yield f"it is for {theirs['task'][:50]}, the task here is {ours['task']}"
     if theirs["base_sha256"] != ours["base_sha256"]:
         yield (
-            f"it was trained on another base than model.ref: sha256 {theirs['base_sha256'][:12]!a} there, "
-            f"{ours['base_sha256'][:12]} here"
+            f"it was trained on another base than model.ref: sha256 {theirs['base_sha256'][:12]!a}"
+            f"{_of_checkpoint(theirs['keep_layers'])} there, {ours['base_sha256'][:12]}"
+            f"{_of_checkpoint(ours['keep_layers'])} here"
         )
     there, here = theirs["labels"], ours["labels"]
     if there != here and sorted(there) == sorted(here):

@@ -33,7 +33,7 @@ class System:
     encoder: TextEncoder
     classes: tuple[str, ...]
     model_type: str
-    base_sha256: str  # of the checkpoint's tensors, however they are held
+    base_sha256: str  # of the tensors of the checkpoint that the model has, however they are held
     quantise: str  # how the layers' frozen matrices are held: none | int8 | nf4
     new_tensors: tuple[str, ...]
     ignored_tensors: tuple[str, ...]
@@ -81,7 +81,7 @@ def abstract(config: Config, hf_config: dict[str, Any], classes: int) -> Any:
         attention=settings.attention,
         remat=settings.remat,
         unroll=settings.unroll,
-    )
+    ).keeping(settings.keep_layers)
     model_class = architecture.heads[TASKS[config.task].head]
     return nnx.eval_shape(lambda: model_class(model_config))
 
@@ -142,7 +142,7 @@ def build(
     hf_config = pretrained.read_config(folder)
     model = abstract(config, hf_config, len(classes))
     check_length(config, model)
-    checkpoint = pretrained.Checkpoint(folder, model.base_prefix, model.head)
+    checkpoint = pretrained.Checkpoint(folder, model, config.model.keep_layers)
     matched = pretrained.match(model, checkpoint.shapes())
     new, labels = who_trains(config, model, matched.new if new is None else new, saved)
     frozen_bases = {peft.base_path(path) for path, label in labels.items() if label == peft.FROZEN}

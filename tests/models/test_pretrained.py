@@ -25,7 +25,7 @@ def filled(folder, **settings):
     """The model of a folder, filled, with what its checkpoint matched and its identity."""
     config = tiny.experiment(folder, folder, **settings)
     model = system.abstract(config, read_config(folder), len(CLASSES))
-    checkpoint = Checkpoint(folder, model.base_prefix, model.head)
+    checkpoint = Checkpoint(folder, model)
     found = match(model, checkpoint.shapes())
     sha256 = load(model, checkpoint, found.new, jax.random.key(0), dtype_of=lambda path: jnp.float32)
     return model, found, sha256

@@ -138,7 +138,7 @@ def torch_folder(folder, form: str, weights=None, **changes):
 
 def filled(folder, dtype=jnp.float32):
     model = system.abstract(tiny.experiment(folder, folder), read_config(folder), len(tiny.LABELS))
-    checkpoint = Checkpoint(folder, model.base_prefix, model.head)
+    checkpoint = Checkpoint(folder, model)
     found = match(model, checkpoint.shapes())
     return model, load(model, checkpoint, found.new, jax.random.key(0), dtype_of=lambda path: dtype)
 

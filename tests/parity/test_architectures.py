@@ -84,7 +84,7 @@ def test_mobilebert_variants(folder_of, changes):
 def matched(folder, model_type, task):
     config = MODELS[model_type].config.from_hf(json.loads((folder / "config.json").read_text()), num_labels=3)
     model = nnx.eval_shape(lambda: MODELS[model_type].heads[task](config))
-    return model, match(model, Checkpoint(folder, model.base_prefix, model.head).shapes())
+    return model, match(model, Checkpoint(folder, model).shapes())
 
 
 @pytest.mark.parametrize(("model_type", "task"), CELLS)

@@ -106,4 +106,4 @@ def test_an_old_checkpoint_fills_the_same_model(tmp_path, form):
     for path, leaf in expected_system.trainable.items():
         np.testing.assert_array_equal(found.trainable[path], leaf, err_msg=path)
     model = system.abstract(tiny.experiment(folder, folder), read_config(folder), 3)
-    assert match(model, Checkpoint(folder, model.base_prefix, model.head).shapes()).new == ()
+    assert match(model, Checkpoint(folder, model).shapes()).new == ()
