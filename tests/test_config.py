@@ -109,11 +109,10 @@ def test_joined_patterns_come_apart_again(pairs):
 
 
 def test_numbers_of_layers_on_a_command_line():
+    fields = ("peft.lora.layers_to_transform", "model.keep_layers")
     for text, layers in (("(0, 2)", [0, 2]), ("0,2", [0, 2]), ("3", [3]), ("()", [])):
-        assert (
-            parsed(SHIPPED[0], f"--config.peft.lora.layers_to_transform={text}")["peft.lora.layers_to_transform"]
-            == layers
-        )
+        found = parsed(SHIPPED[0], *(f"--config.{field}={text}" for field in fields))
+        assert [found[field] for field in fields] == [layers, layers]
 
 
 def test_an_optional_field_can_be_cleared_and_no_other():

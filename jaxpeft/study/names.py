@@ -97,5 +97,7 @@ def model(ref: str) -> str:
 
 def setting(axis: str, value: Any) -> str:
     """`few_shot`, 16 -> `16 examples a class`; `rank`, 8 -> `rank 8`."""
+    if axis == "keep_layers" and value == "":
+        return "all layers"
     name = AXES.get(axis, axis.rsplit(".", 1)[-1].replace("_", " "))
-    return f"{value} {name}" if axis in ("few_shot", "seconds", "keep_layers") else f"{name} {value}"
+    return f"{value} {name}" if axis in ("few_shot", "seconds") else f"{name} {value}"

@@ -2,10 +2,12 @@
 
 import pytest
 
+from jaxpeft.config import Config, leaves
 from jaxpeft.errors import InputError
 from jaxpeft.study import grid
 from jaxpeft.study.design import AXES, Choice, Grid, Rule, Study, load_study
 from jaxpeft.study.grid import resolve
+from jaxpeft.study.names import setting
 from tests import tiny
 
 CONFIGS = tiny.ROOT / "configs"
@@ -207,7 +209,12 @@ def test_a_broken_study_file_is_told(tmp_path, text, message):
         load_study(tmp_path / "none.py")
 
 
-def test_every_short_name_is_a_field_or_will_be_one():
-    from jaxpeft.config import Config, leaves
+def test_every_short_name_is_a_field():
+    assert set(AXES.values()) <= leaves(Config()).keys()
 
-    assert set(AXES.values()) - leaves(Config()).keys() <= {"model.keep_layers"}
+
+def test_layers_are_an_axis():
+    study = Study("s", "?", {"e": Grid({"task": ("lora_bert",), "keep_layers": ((), (0, 2, 4))})})
+    found = resolve(study, CONFIGS).runs
+    assert [run.config.model.keep_layers for run in found] == [(), (0, 2, 4)]
+    assert [setting("keep_layers", run.axes["keep_layers"]) for run in found] == ["all layers", "layers 0,2,4"]
