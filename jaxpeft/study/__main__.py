@@ -62,9 +62,10 @@ def _study(chosen: flags.FlagValues) -> int:
     if chosen.config is None:
         raise InputError("--config=FILE.py is missing, for example --config=configs/study/smoke.py")
     file = Path(chosen.config)
-    study = load_study(file)
+    paths = corpora(chosen.corpus)
+    study = load_study(file, paths)
     number, of = _shard(chosen.shard)
-    plan = resolve(study, file.absolute().parent, corpora(chosen.corpus), for_plan=chosen.dry_run)
+    plan = resolve(study, file.absolute().parent, paths, for_plan=chosen.dry_run)
     runs = shard_of(plan.runs, number, of)
     if chosen.dry_run:
         from jaxpeft.study.estimate import table

@@ -1,14 +1,16 @@
 """What a study is: its question, its experiments as grids of axes, and the rules of what goes with what.
 
-A study file defines `get_study()` and returns a `Study`. Fields of configs go by their dotted names, as on a command
-line: `peft.lora.rank`.
+A study file defines `get_study()`, or `get_study(corpora)` where its grid depends on what --corpus names, and returns
+a `Study`. Fields of configs go by their dotted names, as on a command line: `peft.lora.rank`.
 """
 
 import dataclasses
+import inspect
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
+from jaxpeft.data.readers import FORMATS
 from jaxpeft.errors import InputError
 
 _Kind = TypeVar("_Kind")
@@ -124,18 +126,28 @@ class Study:
     fresh_process: bool = True
 
 
-def load_study(path: Path) -> Study:
-    """What `get_study()` of a study file returns. Raises InputError for a missing or broken file."""
-    return load(path, "get_study", Study)
+def load_study(path: Path, corpora: Mapping[str, str] | None = None) -> Study:
+    """What `get_study()` of a study file returns, or `get_study(corpora)`, of names of --corpus and their paths.
+
+    Raises InputError for a missing or broken file, and for a name that is no `data.format` where the file does not ask
+    for others.
+    """
+    return load(path, "get_study", Study, corpora)
 
 
-def load(path: Path, function: str, kind: type[_Kind]) -> _Kind:
-    """What a function of a Python file returns. Raises InputError where it is missing, or returns something else."""
+def load(path: Path, function: str, kind: type[_Kind], corpora: Mapping[str, str] | None = None) -> _Kind:
+    """What a function of a Python file returns, which may take the corpora.
+
+    Raises InputError where it is missing, or returns something else, and as `load_study` does.
+    """
     getter = run_file(path, "--config").get(function)
     if not callable(getter):
         named = f"{kind.__module__}.{kind.__name__}"
         raise InputError(f"--config={path}: expected a function {function}() that returns a {named}")
-    found = _called(getter, path)
+    asks = bool(_called(lambda: inspect.signature(getter).parameters, path))
+    if not asks and (unknown := [name for name in corpora or {} if name not in FORMATS]):
+        raise InputError(f"--corpus={unknown[0]}=...: no data.format; there are {', '.join(FORMATS)}")
+    found = _called((lambda: getter(dict(corpora or {}))) if asks else getter, path)
     if not isinstance(found, kind):
         raise InputError(f"--config={path}: {function}() returned {type(found).__name__}, expected a {kind.__name__}")
     return found

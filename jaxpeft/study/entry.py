@@ -39,7 +39,7 @@ def run(
 
 def define_common(values: flags.FlagValues) -> None:
     """Flags that every program has."""
-    flags.DEFINE_multi_string("corpus", [], "FORMAT=PATH: where the corpus of a format is.", flag_values=values)
+    flags.DEFINE_multi_string("corpus", [], "NAME=PATH: a format's corpus, or a study's own name.", flag_values=values)
     flags.DEFINE_bool("help", False, "Show this.", flag_values=values)
 
 
@@ -49,7 +49,7 @@ def corpora(given: Sequence[str]) -> dict[str, str]:
     for entry in given:
         name, _, path = entry.partition("=")
         if not path:
-            raise InputError(f"--corpus={entry}: expected FORMAT=PATH, as mimic3=/data/mimic3")
+            raise InputError(f"--corpus={entry}: expected NAME=PATH, as mimic3=/data/mimic3")
         if not Path(path).expanduser().exists():
             raise InputError(f"--corpus={entry}: there is no {path}")
         found[name] = path

@@ -95,9 +95,13 @@ def model(ref: str) -> str:
     return ref.rstrip("/").rsplit("/", 1)[-1] or ref
 
 
-def setting(axis: str, value: Any) -> str:
+def axis(name: str) -> str:
+    """`few_shot` -> `examples a class`, `peft.lora.dropout` -> `dropout`."""
+    return AXES.get(name, name.rsplit(".", 1)[-1].replace("_", " "))
+
+
+def setting(of: str, value: Any) -> str:
     """`few_shot`, 16 -> `16 examples a class`; `rank`, 8 -> `rank 8`."""
-    if axis == "keep_layers" and value == "":
+    if of == "keep_layers" and value == "":
         return "all layers"
-    name = AXES.get(axis, axis.rsplit(".", 1)[-1].replace("_", " "))
-    return f"{value} {name}" if axis in ("few_shot", "seconds") else f"{name} {value}"
+    return f"{value} {axis(of)}" if of in ("few_shot", "seconds") else f"{axis(of)} {value}"

@@ -18,6 +18,8 @@ from jaxpeft.study.answer import answer, caveats
 from jaxpeft.study.cells import Table, as_csv
 from jaxpeft.study.diagnostics import remarks_on
 from jaxpeft.study.efficiency_page import efficiency_figure, efficiency_table
+from jaxpeft.study.factors import Explained, explain
+from jaxpeft.study.factors_page import factors_sentence, factors_table, left_out
 from jaxpeft.study.figures import figures_of
 from jaxpeft.study.findings import Findings, findings_of, reference_title
 from jaxpeft.study.page import Part, Report, Section, html, markdown
@@ -44,9 +46,10 @@ def build(folder: Path) -> Path:
         raise InputError(f"{folder} is no folder: expected that of a study")
     study = read_json(folder / "study.json") if (folder / "study.json").exists() else {}
     target = folder / "report"
-    experiments, prices = (study.get("experiments") or {}).values(), study.get("prices") or {}
-    found = findings_of(runs(folder), target / "draws", experiments, prices)
-    report = _report(study, found, folder.resolve().name)
+    experiments, prices = study.get("experiments") or {}, study.get("prices") or {}
+    found = findings_of(runs(folder), target / "draws", experiments.values(), prices)
+    explained = explain(found, experiments, target / "draws")
+    report = _report(study, found, explained, folder.resolve().name)
     for name, table in _csv_tables(report):
         write_text(target / f"{name}.csv", as_csv(table))
     write_text(target / "report.md", markdown(report))
@@ -67,21 +70,21 @@ def main(argv: Sequence[str]) -> None:
         report_and_exit(error)
 
 
-def _report(study: Mapping[str, Any], found: Findings, folder: str) -> Report:
+def _report(study: Mapping[str, Any], found: Findings, explained: Sequence[Explained], folder: str) -> Report:
     return Report(
         name=str(study.get("name") or folder),
         question=str(study.get("question") or ""),
-        answer=answer(found),
+        answer=f"{answer(found)} {factors_sentence(explained)}".strip(),
         caveats=caveats(found),
         tiles=_tiles(found),
-        sections=[section for section in _sections(study, found) if section.parts or section.text],
+        sections=[section for section in _sections(study, found, explained) if section.parts or section.text],
         notes=_notes(found),
         facts=_facts(study, found),
         command=f"python -m jaxpeft.study.report {folder}",
     )
 
 
-def _sections(study: Mapping[str, Any], found: Findings) -> list[Section]:
+def _sections(study: Mapping[str, Any], found: Findings, explained: Sequence[Explained]) -> list[Section]:
     currency = str(study.get("currency") or "money")
     glance = glance_table(found)
     tasks = [Part(glance, "At a glance")] if glance else []
@@ -90,6 +93,7 @@ def _sections(study: Mapping[str, Any], found: Findings) -> list[Section]:
             tasks.append(Part(task_table(one, currency), one.task.title))
             others = other_scores_table(one)
             tasks += [Part(others, f"All scores on {one.task.title}", folded=True)] if others else []
+    factors = [Part(factors_table(one), f"{one.experiment}: {one.task.title}") for one in explained if one.shares]
     figures = [Part(figure, figure.title) for figure in figures_of(found)]
     remarks = remarks_on(found.runs)
     nothing = "" if remarks or not found.finished else "Nothing stands out in any run."
@@ -98,6 +102,7 @@ def _sections(study: Mapping[str, Any], found: Findings) -> list[Section]:
         if found.methods
         else Section("methods", "", "", []),
         Section("tasks", "By task", "", tasks),
+        Section("factors", "What explains the differences", left_out(explained), factors),
         _efficiency(study, found, currency),
         Section("figures", "Figures", "", figures),
         Section("diagnostics", "What looks wrong", nothing, [Part(remarks_table(remarks))] if remarks else []),

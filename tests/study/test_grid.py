@@ -161,7 +161,33 @@ def test_a_shipped_study_resolves(path, tmp_path):
     reference = [run for run in plan.runs if found.reference.items() <= run.axes.items()]
     assert reference
     expected = {"smoke": 21, "open": 39, "first_three": 108, "paper": 1848 + 216 + 486 + 54}
+    expected |= {"sensitivity": 81, "domains": 36}
     assert len(plan.runs) == expected[path.stem]
+
+
+def test_the_study_of_sensitivity_crosses_every_setting():
+    path = CONFIGS / "study" / "sensitivity.py"
+    loras = [run.config.peft.lora for run in resolve(load_study(path), path.parent).runs]
+    assert {(one.rank, one.alpha / one.rank) for one in loras if one.alpha != 8} == {
+        (rank, scale) for rank in (2, 16, 64) for scale in (1, 2)
+    }
+    assert {one.rank for one in loras if one.alpha == 8} == {2, 16, 64}
+
+
+def test_domains_are_folders_that_the_command_line_names(tmp_path):
+    path = CONFIGS / "study" / "domains.py"
+    named = {"cardiology": str(tmp_path / "a"), "radiology": str(tmp_path / "b"), "mimic3": str(tmp_path)}
+    found = resolve(load_study(path, named), path.parent, named).runs
+    assert {(run.axes["task"], run.config.data.path) for run in found} == {
+        (name, named[name]) for name in ("cardiology", "radiology")
+    }
+    assert {(run.config.data.format, run.config.data.labels) for run in found} == {("jsonl", ())}
+    assert len(found) == 18
+
+
+def test_a_name_that_is_no_format_is_refused_where_nobody_asks_for_it(tmp_path):
+    with pytest.raises(InputError, match=r"--corpus=mimc3=...: no data.format; there are jsonl"):
+        load_study(CONFIGS / "study" / "paper.py", {"mimc3": str(tmp_path)})
 
 
 def test_the_papers_study_has_its_settings(tmp_path):

@@ -232,7 +232,7 @@ def test_the_command_line_refuses_in_one_message(capsys, tmp_path):
     for arguments, message in (
         ([], "--config=FILE.py is missing"),
         ([f"--config={smoke}", "--shard=3/2"], "--shard=3/2: expected i/n"),
-        ([f"--config={smoke}", "--corpus=mimic3"], "--corpus=mimic3: expected FORMAT=PATH"),
+        ([f"--config={smoke}", "--corpus=mimic3"], "--corpus=mimic3: expected NAME=PATH"),
         ([f"--config={smoke}", "--corpus=mimic3=/nowhere"], "there is no /nowhere"),
         ([f"--config={smoke}", "stray"], "unexpected argument 'stray'"),
         ([f"--config={first_three}"], "and all others: its corpus is missing: --corpus=mimic3=PATH says where it is"),

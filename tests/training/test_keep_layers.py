@@ -3,6 +3,7 @@
 import json
 import time
 
+import jax
 import numpy as np
 import pytest
 
@@ -67,8 +68,8 @@ def test_the_pruned_base_is_the_one_that_was_saved_pruned(base, pruned, data, ki
     assert ours.ignored_tensors == ()
     for mine, other in ((ours.frozen, theirs.frozen), (ours.trainable, theirs.trainable)):
         assert mine.keys() == other.keys()
-        for path, leaf in mine.items():
-            np.testing.assert_array_equal(np.asarray(getattr(leaf, "codes", leaf)), getattr(other[path], "codes", other[path]))
+        for ours_leaf, theirs_leaf in zip(jax.tree.leaves(mine), jax.tree.leaves(other), strict=True):
+            np.testing.assert_array_equal(ours_leaf, theirs_leaf)
 
 
 def test_all_layers_by_number_are_all_layers(base, data):
