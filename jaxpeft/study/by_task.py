@@ -48,7 +48,7 @@ def _draw(name: str, model: str, tasks: Sequence[tuple[TaskFindings, list[Row]]]
             for number, row in enumerate(ordered):
                 y = place + 0.14 + 0.6 * number / most
                 colour, score = palette.colour(row.system.method), row.score
-                if score.low is not None:
+                if score.low is not None and score.high is not None:
                     axes.plot([score.low, score.high], [y, y], color=colour, linewidth=1.4, alpha=0.55)
                 axes.plot(score.value, y, palette.marker(row.system), color=colour, markersize=5.5)
             if one.majority is not None:
