@@ -46,13 +46,13 @@ def _draw(name: str, model: str, tasks: Sequence[tuple[TaskFindings, list[Row]]]
         for place, (one, rows) in enumerate(tasks):
             ordered = sorted(rows, key=lambda row: palette.methods.index(row.system.method))
             for number, row in enumerate(ordered):
-                y = place + 0.14 + 0.6 * number / most
+                y = place + 0.12 + 0.4 * number / max(most - 1, 1)  # under the task’s name
                 colour, score = palette.colour(row.system.method), row.score
                 if score.low is not None and score.high is not None:
                     axes.plot([score.low, score.high], [y, y], color=colour, linewidth=1.4, alpha=0.55)
                 axes.plot(score.value, y, palette.marker(row.system), color=colour, markersize=5.5)
             if one.majority is not None:
-                axes.plot([one.majority] * 2, [place + 0.05, place + 0.7], color=chart.MUTED, linewidth=0.8)
+                axes.plot([one.majority] * 2, [place + 0.05, place + 0.58], color=chart.MUTED, linewidth=0.8)
         label_rows(axes, [one.task.title for one, _ in tasks])
         axes.set(title=names.model(model), xlabel=metric)
     return made.svg

@@ -137,7 +137,7 @@ def _check_layers(adapter: Adapter, depth: int) -> None:
 
 
 def _of_checkpoint(layers: Sequence[int]) -> str:
-    return f" (model.keep_layers={tuple(layers)})" if layers else ""
+    return f" (model.keep_layers={str(tuple(layers))[:60]})" if layers else ""
 
 
 def _label_problems(adapter: Adapter, ours: dict[str, Any]) -> Iterator[str]:

@@ -201,6 +201,7 @@ def test_the_settings_of_an_adapter(tmp_path, base):
         "task": "sequence_classification",
         "method": "lora",
         "model_type": "bert",
+        "keep_layers": [],
         "files": ["adapter_config.json", "adapter_model.safetensors"],
     }
 
@@ -493,6 +494,11 @@ def test_another_base_or_task_is_named(plain, base, tmp_path):
         ("labels.json", "{}", "is of format 'None', expected 1"),
         ("labels.json", '{"format": 1, "labels": [3]}', "expected a list of names under 'labels'"),
         ("labels.json", '{"format": 1, "labels": ["a"], "task": 1}', "'task', 'model_type', 'base_sha256'"),
+        (
+            "labels.json",
+            '{"format": 1, "labels": [], "task": "", "model_type": "", "base_sha256": "", "keep_layers": ["a"]}',
+            "expected a list of layers' numbers under 'keep_layers'",
+        ),
     ],
 )
 def test_a_file_that_is_broken_is_named(changed, base, name, content, fragment):
