@@ -26,7 +26,8 @@ def factors_sentence(explained: Sequence[Explained]) -> str:
 def left_out(explained: Sequence[Explained]) -> str:
     """The experiments that could not be taken apart, and why."""
     told = [f"“{one.experiment}” on {one.task.title}: {one.left_out}" for one in explained if one.left_out]
-    return f"Left out, since the settings’ parts overlap there: {'; '.join(told)}." if told else ""
+    needed = "as many seeds in every combination of settings, and scores that differ"
+    return f"Left out, since this needs {needed}: {'; '.join(told)}." if told else ""
 
 
 def factors_table(one: Explained) -> Table:

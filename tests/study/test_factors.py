@@ -80,6 +80,15 @@ def test_what_is_not_balanced_is_left_out_and_said(tmp_path, described, reason):
     assert factors_sentence(explained) == ""
 
 
+def test_scores_that_are_all_equal_have_nothing_to_explain(tmp_path):
+    folder = folder_of(tmp_path, grid())
+    for path in (folder / "runs").glob("*/result.json"):
+        result = json.loads(path.read_text())
+        result["metrics"]["test"]["f1_macro"]["value"] = 0.5
+        path.write_text(json.dumps(result))
+    assert left_out(explained_of(folder)).endswith("ICD-9 triage (twin): all scores are equal.")
+
+
 def test_one_setting_alone_is_no_question(tmp_path):
     assert explained_of(folder_of(tmp_path, grid(rates=(1e-3,)))) == []
 
