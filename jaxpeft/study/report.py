@@ -20,6 +20,7 @@ from jaxpeft.study.diagnostics import remarks_on
 from jaxpeft.study.efficiency_page import efficiency_figure, efficiency_table
 from jaxpeft.study.figures import figures_of
 from jaxpeft.study.findings import Findings, findings_of, reference_title
+from jaxpeft.study.forgetting_table import forgetting_table
 from jaxpeft.study.page import Part, Report, Section, html, markdown
 from jaxpeft.study.palette import Palette
 from jaxpeft.study.paper_composite import compared_with_paper, composite_figure, composite_table
@@ -92,6 +93,7 @@ def _sections(study: Mapping[str, Any], found: Findings) -> list[Section]:
             tasks += [Part(others, f"All scores on {one.task.title}", folded=True)] if others else []
     figures = [Part(figure, figure.title) for figure in figures_of(found)]
     remarks = remarks_on(found.runs)
+    forgotten = forgetting_table(found)
     nothing = "" if remarks or not found.finished else "Nothing stands out in any run."
     return [
         Section("methods", f"Against {reference_title(found)}", "", [Part(methods_table(found))])
@@ -100,6 +102,7 @@ def _sections(study: Mapping[str, Any], found: Findings) -> list[Section]:
         Section("tasks", "By task", "", tasks),
         _efficiency(study, found, currency),
         Section("figures", "Figures", "", figures),
+        Section("forgetting", "What is left of the base", "", [Part(forgotten)] if forgotten else []),
         Section("diagnostics", "What looks wrong", nothing, [Part(remarks_table(remarks))] if remarks else []),
         Section("failed", "Failed runs", "", [Part(failed_table(found.failed))] if found.failed else []),
     ]
