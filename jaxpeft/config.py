@@ -174,6 +174,13 @@ class TrainConfig:
 
 
 @dataclasses.dataclass
+class DiagnosticsConfig:
+    """What a finished run is asked beside its task."""
+
+    forgetting_texts: int = 128  # validation texts that tell what the encoder has lost of its base; 0 = none
+
+
+@dataclasses.dataclass
 class MeshConfig:
     """How `parallel = sharded` lays devices out, those of all processes: `model` columns, and as many rows as fit."""
 
@@ -215,6 +222,7 @@ class Config:
     peft: PeftConfig = dataclasses.field(default_factory=PeftConfig)
     data: DataConfig = dataclasses.field(default_factory=DataConfig)
     train: TrainConfig = dataclasses.field(default_factory=TrainConfig)
+    diagnostics: DiagnosticsConfig = dataclasses.field(default_factory=DiagnosticsConfig)
     seeds: SeedsConfig = dataclasses.field(default_factory=SeedsConfig)
     population: PopulationConfig = dataclasses.field(default_factory=PopulationConfig)
 

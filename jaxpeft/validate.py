@@ -74,6 +74,7 @@ RANGES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "peft.lora.layers_to_transform": (lambda layers: all(layer >= 0 for layer in layers), "numbers of layers, from 0"),
     "train.steps": (lambda value: value >= 0, "0 (nothing trains: the start is scored) or more"),
     "data.negative_share": (lambda value: 0 < value <= 1, "a share above 0, up to 1"),
+    "diagnostics.forgetting_texts": (lambda value: value >= 0, "0 (not measured) or more"),
     "train.focal_gamma": (lambda value: value >= 0, "0 (plain cross-entropy) or more"),
     "train.warmup_ratio": (lambda value: 0 <= value <= 1, "a share from 0 to 1"),
     "train.weight_decay": (lambda value: value >= 0, "0 or more"),

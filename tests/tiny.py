@@ -141,6 +141,7 @@ def experiment(base: Path, data: Path, **changes) -> Config:
     config.train.epochs, config.train.batch_size, config.train.eval_batch_size = 6, 8, 16
     config.train.learning_rate = 1e-2
     config.train.checkpoint_every = 7
+    config.diagnostics.forgetting_texts = 0
     for name, value in changes.items():
         set_field(config, name.replace("__", "."), value)
     return config

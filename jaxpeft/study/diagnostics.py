@@ -1,6 +1,7 @@
 """What looks wrong with a run, by its metrics.jsonl, its result.json and its error, and what to try."""
 
 import dataclasses
+import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -11,6 +12,9 @@ from jaxpeft.study.store import Run
 from jaxpeft.training.workdir import Workdir
 
 _FEWEST_STEPS = 20  # a shorter course says nothing
+# The base's own loss rose by ln 2: the right word has half the probability that it had, in the geometric mean. Without
+# a language-model head: the mean angle between a word piece's states before and after is over 60 degrees.
+_FORGOTTEN = {"masked_lm_loss": math.log(2), "next_token_loss": math.log(2), "hidden_drift": 0.5}
 _OUT_OF_MEMORY = re.compile(r"out of memory|RESOURCE_EXHAUSTED|MemoryError|killed by SIGKILL|too little memory", re.I)
 _NOT_FINITE = re.compile(r"\bloss is (nan|inf)|not finite", re.I)
 
@@ -139,6 +143,23 @@ def _cut(result: Mapping[str, Any], _: Sequence[Mapping[str, Any]]) -> _Found:
     return ("texts cut", seen, "Raise data.max_length, or read them in windows (data.long_text=windows).")
 
 
+def _forgotten(result: Mapping[str, Any], _: Sequence[Mapping[str, Any]]) -> _Found:
+    """Its encoder has lost much of what the base knew."""
+    found = result.get("forgetting") or {}
+    kind, before, after = (found.get(name) for name in ("kind", "before", "after"))
+    if kind not in _FORGOTTEN or before is None or after is None or not after - before > _FORGOTTEN[kind]:
+        return None
+    seen = f"The base’s own loss on words rose from {before:.2f} to {after:.2f} nats on the validation texts."
+    if kind == "hidden_drift":
+        seen = f"Its hidden states are {after:.2f} (1 − cosine) from the base’s on the validation texts."
+    return (
+        "forgetting",
+        seen,
+        "It matters where the encoder is to serve other tasks too: train an adapter, or at a lower train.learning_rate "
+        "for fewer steps.",
+    )
+
+
 _CHECKS: Sequence[Callable[[Mapping[str, Any], Sequence[Mapping[str, Any]]], _Found]] = (
     _constant,
     _no_better,
@@ -146,6 +167,7 @@ _CHECKS: Sequence[Callable[[Mapping[str, Any], Sequence[Mapping[str, Any]]], _Fo
     _overfitted,
     _unfinished,
     _cut,
+    _forgotten,
 )
 
 

@@ -22,6 +22,7 @@ from jaxpeft.study.factors import Explained, explain
 from jaxpeft.study.factors_page import factors_sentence, factors_table, left_out
 from jaxpeft.study.figures import figures_of
 from jaxpeft.study.findings import Findings, findings_of, reference_title
+from jaxpeft.study.forgetting_table import forgetting_table
 from jaxpeft.study.page import Part, Report, Section, html, markdown
 from jaxpeft.study.palette import Palette
 from jaxpeft.study.paper_composite import compared_with_paper, composite_figure, composite_table
@@ -96,6 +97,7 @@ def _sections(study: Mapping[str, Any], found: Findings, explained: Sequence[Exp
     factors = [Part(factors_table(one), f"{one.experiment}: {one.task.title}") for one in explained if one.shares]
     figures = [Part(figure, figure.title) for figure in figures_of(found)]
     remarks = remarks_on(found.runs)
+    forgotten = forgetting_table(found)
     nothing = "" if remarks or not found.finished else "Nothing stands out in any run."
     return [
         Section("methods", f"Against {reference_title(found)}", "", [Part(methods_table(found))])
@@ -105,6 +107,7 @@ def _sections(study: Mapping[str, Any], found: Findings, explained: Sequence[Exp
         Section("factors", "What explains the differences", left_out(explained), factors),
         _efficiency(study, found, currency),
         Section("figures", "Figures", "", figures),
+        Section("forgetting", "What is left of the base", "", [Part(forgotten)] if forgotten else []),
         Section("diagnostics", "What looks wrong", nothing, [Part(remarks_table(remarks))] if remarks else []),
         Section("failed", "Failed runs", "", [Part(failed_table(found.failed))] if found.failed else []),
     ]

@@ -10,7 +10,7 @@ from jaxpeft.config import Config
 from jaxpeft.data.tokenise import Examples
 from jaxpeft.tasks.clusters import Scores
 from jaxpeft.tasks.task import Answers, Task
-from jaxpeft.training import plots, system
+from jaxpeft.training import forgetting, plots, system
 from jaxpeft.training.export import can_export, export
 from jaxpeft.training.loop import Loop, seed_of
 from jaxpeft.training.position import Outcome, Position
@@ -48,6 +48,7 @@ def write(
         "versions": runtime.versions(),
         "device": runtime.device(),
         "data_report": data_report,
+        "forgetting": forgetting.measure(config, model, outcome.trainable, examples["validation"].encoded),
     }
     _draw(config, task, workdir, examples["test"], answers["test"], result)
     if can_export(config.peft.method):

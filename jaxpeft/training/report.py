@@ -114,7 +114,18 @@ def _size_and_time(result: Mapping[str, Any]) -> list[str]:
     memory = result.get("memory", {})
     if memory.get("peak_bytes"):
         lines.append(f"memory      {memory['peak_bytes'] / 2**20:,.0f} MiB at the peak ({memory['device']})")
+    if (forgetting := result.get("forgetting") or {}).get("kind"):
+        lines.append(f"forgetting  {_forgetting(forgetting)}")
     return lines
+
+
+def _forgetting(found: Mapping[str, Any]) -> str:
+    """What the encoder has lost of its base, in words."""
+    asked = f"{found['tokens']:,} word pieces of validation"
+    if found["kind"] == "hidden_drift":
+        return f"hidden states are {found['after']:.3f} (1 - cosine) from the base's, over {asked}"
+    name = "masked words" if found["kind"] == "masked_lm_loss" else "next words"
+    return f"the base's loss on {name} went from {found['before']:.2f} to {found['after']:.2f} nats, over {asked}"
 
 
 def _time(timing: Mapping[str, Any]) -> str:

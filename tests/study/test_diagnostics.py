@@ -70,6 +70,23 @@ def test_texts_cut_are_said(tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("kind", "after", "said"),
+    [
+        ("masked_lm_loss", 2.8, ["forgetting"]),
+        ("masked_lm_loss", 2.6, []),
+        ("masked_lm_loss", 0.5, []),
+        ("next_token_loss", 2.8, ["forgetting"]),
+        ("hidden_drift", 2.51, ["forgetting"]),
+        ("hidden_drift", 2.4, []),
+        (None, None, []),
+        ("masked_lm_loss", float("nan"), []),
+    ],
+)
+def test_a_base_that_is_forgotten_is_said(tmp_path, kind, after, said):
+    assert kinds(tmp_path, forgetting={"kind": kind, "before": 2.0, "after": after}) == said
+
+
+@pytest.mark.parametrize(
     ("error", "kind"),
     [
         ("RESOURCE_EXHAUSTED: Out of memory while trying to allocate 8 GiB", ["out of memory"]),

@@ -163,6 +163,26 @@ def test_scores_in_the_tables_are_the_means_of_the_runs(study):
     assert len(found) == 4  # what a sweep sets is no row
 
 
+def test_forgetting_is_told_by_model_and_method(tmp_path):
+    runs = [{"method": method, "seed": seed, "patients": 20} for method in ("full", "lora") for seed in (12, 34)]
+    folder = write_study(tmp_path, [*runs, {"method": "ia3", "patients": 20}])
+    assert "What is left of the base" not in build(folder).read_text()
+    results = sorted(folder.glob("runs/*/result.json"))
+    measured = [("masked_lm_loss", 2.0, 3.0), ("masked_lm_loss", 2.0, 3.5)] + [("masked_lm_loss", 2.0, 2.25)] * 2
+    for path, (kind, before, after) in zip(results, [*measured, (None, None, None)], strict=True):
+        found = {"kind": kind, "before": before, "after": after, "texts": 8, "tokens": 90}
+        write(path, json.loads(path.read_text()) | {"forgetting": found})
+    page = build(folder).read_text()
+    assert "What is left of the base" in page
+    rows = rows_of(folder, "forgetting")
+    assert [row["method"] for row in rows] == ["LoRA", "Full fine-tuning"]
+    assert [[float(row[name]) for name in ("before", "after", "change", "least", "most", "runs")] for row in rows] == [
+        [2.0, 2.25, 0.25, 0.25, 0.25, 2.0],
+        [2.0, 3.25, 1.25, 1.0, 1.5, 2.0],
+    ]
+    assert {row["kind"] for row in rows_of(folder, "diagnostics")} >= {"forgetting"}
+
+
 def test_efficiency_is_skill_over_the_costs_beside_it(study, text):
     systems = {(row["model"], row["method"]): row for row in rows_of(study, "efficiency")}
     by_task = {(row["task"], row["model"], row["method"]): row for row in rows_of(study, "efficiency_by_task")}
