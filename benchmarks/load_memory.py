@@ -115,7 +115,7 @@ def loaded(folder: Path, dtype: str) -> None:
     print("ready", flush=True)
     sys.stdin.readline()
     started = time.perf_counter()
-    checkpoint = Checkpoint(folder, model.base_prefix, model.head)
+    checkpoint = Checkpoint(folder, model)
     new = match(model, checkpoint.shapes()).new
     load(
         model, checkpoint, new, jax.random.key(0), dtype_of=lambda path: jnp.dtype("float32" if path in new else dtype)

@@ -113,7 +113,7 @@ def _detached(graphdef: Any, leaves: peft.Tree) -> tuple[Any, peft.Tree]:
 def _ability(config: Config, model: system.System, base: Any) -> tuple[str, LanguageHead | None, int | None]:
     """What can be measured of this base: its kind, and what that takes of a head and the id of a mask."""
     folder = pretrained.resolve(config.model.ref, allow_download=config.model.allow_download)
-    checkpoint = pretrained.Checkpoint(folder, base.base_prefix, base.head)
+    checkpoint = pretrained.Checkpoint(folder, base, config.model.keep_layers)
     head = read_language_head(base, pretrained.read_config(folder), checkpoint)
     if head is not None and not head.masked:
         return NEXT, head, None

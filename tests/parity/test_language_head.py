@@ -16,7 +16,7 @@ MASKED = ("bert", "roberta", "distilbert", "mobilebert")
 
 def head_of(folder):
     model = peers.whole(peers.our_system(folder, "head"))
-    return model, read_language_head(model, read_config(folder), Checkpoint(folder, model.base_prefix, model.head))
+    return model, read_language_head(model, read_config(folder), Checkpoint(folder, model))
 
 
 def losses(folder, kind, batch, words, asked):

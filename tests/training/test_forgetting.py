@@ -80,7 +80,7 @@ def one_by_one(base, texts):
     config = config_of(base)
     found = system.build(config, tiny.LABELS, seed=3)
     model = peft.detach(peft.unflatten(found.graphdef, {**found.trainable, **found.frozen}))
-    head = read_language_head(model, read_config(base), Checkpoint(base, model.base_prefix, model.head))
+    head = read_language_head(model, read_config(base), Checkpoint(base, model))
     asked, total = questions(validation_of(found), texts, MASKED, SPECIAL, MASK), 0.0
     for row in range(len(asked.ids)):
         length, places = int(asked.mask[row].sum()), asked.places[row][asked.asked[row]]
