@@ -233,12 +233,14 @@ def to_json(config: Config) -> str:
 
 
 def from_dict(values: Mapping[str, Any]) -> Config:
-    """The inverse of `to_json`, for parsed JSON. Raises InputError when the fields are not this version's."""
+    """The inverse of `to_json`, for parsed JSON. Raises InputError for a field that this version does not have.
+
+    One that an earlier version did not have is at its default, which does what that version did.
+    """
     config = Config()
-    given, known = _flat(values), leaves(config)
-    if given.keys() != known.keys():
-        different = ", ".join(sorted(given.keys() ^ known.keys()))
-        raise InputError(f"config.json was written by another version; fields that only one has: {different}")
+    given, known = flatten(values), leaves(config)
+    if unknown := sorted(given.keys() - known.keys()):
+        raise InputError(f"config.json was written by another version: this one has no field {', '.join(unknown)}")
     for name, value in given.items():
         set_leaf(config, name, tuple(value) if isinstance(value, list) else value)
     return config
@@ -273,10 +275,11 @@ def set_leaf(config: Any, name: str, value: Any) -> None:
     setattr(functools.reduce(getattr, parents, config), field, value)
 
 
-def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+def flatten(nested: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """A nested mapping under dotted names."""
     flat: dict[str, Any] = {}
-    for name, value in values.items():
-        flat |= _flat(value, f"{prefix}{name}.") if isinstance(value, Mapping) else {prefix + name: value}
+    for name, value in nested.items():
+        flat |= flatten(value, f"{prefix}{name}.") if isinstance(value, Mapping) else {prefix + name: value}
     return flat
 
 

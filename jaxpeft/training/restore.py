@@ -13,7 +13,7 @@ import jax
 import numpy as np
 
 from jaxpeft import population, runtime
-from jaxpeft.config import Config, from_dict
+from jaxpeft.config import Config, flatten, from_dict
 from jaxpeft.data.load import load as load_data
 from jaxpeft.data.readers.jsonl_csv import read_rows
 from jaxpeft.data.rows import Rows
@@ -25,7 +25,7 @@ from jaxpeft.training.checkpoint import load_best
 from jaxpeft.training.evaluation import Evaluator, prepare
 from jaxpeft.training.loop import seed_of
 from jaxpeft.training.parallel import Placement, placement
-from jaxpeft.training.workdir import Workdir, flatten, read_json, write_json, write_text
+from jaxpeft.training.workdir import Workdir, read_json, write_json, write_text
 
 
 class Finished:

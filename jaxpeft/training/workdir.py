@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from jaxpeft.config import Config, leaves, to_json
+from jaxpeft.config import Config, from_dict, leaves, to_json
 from jaxpeft.errors import InputError
 
 
@@ -87,13 +87,11 @@ class Workdir:
         A config under which no training has begun, since its data or its base was wrong, may be replaced.
         """
         if self.config.exists():
-            theirs, ours = flatten(read_json(self.config)), leaves(config)
-            ours = {name: list(value) if isinstance(value, tuple) else value for name, value in ours.items()}
-            absent = object()
+            theirs, ours = leaves(from_dict(read_json(self.config))), leaves(config)
             different = [
-                f"{name} is {theirs.get(name, 'absent')!r} there and {ours.get(name, 'absent')!r} here"
-                for name in sorted(theirs.keys() | ours.keys())
-                if theirs.get(name, absent) != ours.get(name, absent)
+                f"{name} is {theirs[name]!r} there and {ours[name]!r} here"
+                for name in sorted(ours)
+                if theirs[name] != ours[name]
             ]
             if different and (self.metrics.exists() or self.members.exists() or self.result.exists()):
                 raise InputError(f"{self.root} holds a run of another config; use another --workdir, or:", *different)
@@ -167,11 +165,3 @@ def write_text(path: Path, text: str) -> None:
         if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS):
             raise InputError(f"{path} cannot be written: {error.strerror}; what was there is untouched") from None
         raise
-
-
-def flatten(nested: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """A nested mapping under dotted names."""
-    flat: dict[str, Any] = {}
-    for name, value in nested.items():
-        flat |= flatten(value, f"{prefix}{name}.") if isinstance(value, Mapping) else {prefix + name: value}
-    return flat

@@ -8,6 +8,7 @@ import time
 import numpy as np
 import pytest
 
+from jaxpeft.config import Config
 from jaxpeft.errors import InputError
 from jaxpeft.tasks.metrics import METRIC_NAMES
 from jaxpeft.training.run import train
@@ -115,6 +116,19 @@ def test_started_again_it_prints_its_result_and_changes_nothing(finished, base, 
     assert "is finished" in shown
     assert f"tested at step {again['tested_step']}" in shown
     assert "f1_macro" in shown
+
+
+def test_a_folder_of_an_earlier_version_lacks_a_field_and_is_still_this_config_s(tmp_path):
+    workdir, config = Workdir(tmp_path / "run"), Config(name="x")
+    workdir.claim(config)
+    values = json.loads(workdir.config.read_text())
+    del values["diagnostics"]
+    workdir.config.write_text(json.dumps(values))
+    workdir.metrics.touch()  # it has begun: only its own config may go on
+    workdir.claim(config)
+    config.diagnostics.forgetting_texts = 5
+    with pytest.raises(InputError, match=r"forgetting_texts is 128 there and 5 here"):
+        workdir.claim(config)
 
 
 def test_another_config_is_refused_with_the_fields_that_differ(finished, base, data):
