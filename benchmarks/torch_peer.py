@@ -26,13 +26,18 @@ class TorchPeer:
         torch.manual_seed(seed)
         transformers.logging.set_verbosity_error()
         head, task_type = HEADS[TASKS[config.task].head]
-        self.model = self._adapted(head.from_pretrained(folder, num_labels=classes), config, task_type)
-        settings = config.train
+        model = self._adapted(head.from_pretrained(folder, num_labels=classes), config, task_type)
+        self._prepare(model, config, total_steps)
+
+    def _prepare(self, model: torch.nn.Module, config: Config, total_steps: int, **of_optimizer: bool) -> None:
+        """The optimizer and schedule of a model's trained parameters."""
+        self.model, settings = model, config.train
         trained = [(name, value) for name, value in self.model.named_parameters() if value.requires_grad]
         plain = [value for name, value in trained if name.endswith("bias") or "LayerNorm" in name]
         matrices = [value for name, value in trained if not (name.endswith("bias") or "LayerNorm" in name)]
         groups = [{"params": matrices}, {"params": plain, "weight_decay": 0.0}]
-        self.optimizer = torch.optim.AdamW(groups, lr=settings.learning_rate, weight_decay=settings.weight_decay)
+        rates = {"lr": settings.learning_rate, "weight_decay": settings.weight_decay}
+        self.optimizer = torch.optim.AdamW(groups, **rates, **of_optimizer)
         warmup = round(settings.warmup_ratio * total_steps)
         self.schedule = transformers.get_linear_schedule_with_warmup(self.optimizer, warmup, total_steps)
         self.clip = settings.clip
