@@ -102,7 +102,7 @@ def executions(profile: Any) -> list[Execution]:
                 continue
             for event in line.events:
                 said = dict(event.stats)
-                if "run_id" not in said:
+                if "hlo_op" not in said:
                     continue
                 key = said["hlo_module"], said["program_id"], said["run_id"]
                 end = event.start_ns + event.duration_ns

@@ -1,5 +1,6 @@
 """Rows to token ids, once: the result is cached under the hash of everything that it depends on."""
 
+import concurrent.futures
 import dataclasses
 import hashlib
 import os
@@ -16,7 +17,7 @@ from jaxpeft.data.rows import Rows
 from jaxpeft.data.tokenizer_files import load_tokenizer
 from jaxpeft.errors import InputError
 
-CHUNK = 1000  # notes a call into the tokenizer: bounds what its encodings hold in memory
+CHUNK = 500  # notes a call into the tokenizer: two calls' encodings are in memory at a time
 
 
 @dataclasses.dataclass(frozen=True)
@@ -188,8 +189,13 @@ class _Examples:
 
 
 def _in_chunks(encode: Any, rows: Sequence[Any]) -> Iterator[Any]:
-    for start in range(0, len(rows), CHUNK):
-        yield from encode(rows[start : start + CHUNK])
+    """The encoding of each row; the next chunk is encoded, by the library's own threads, while one is looked at."""
+    with concurrent.futures.ThreadPoolExecutor(1) as ahead:
+        coming = ahead.submit(encode, rows[:CHUNK])
+        for start in range(CHUNK, len(rows) + CHUNK, CHUNK):
+            encodings = coming.result()
+            coming = ahead.submit(encode, rows[start : start + CHUNK])
+            yield from encodings
 
 
 def _parts(encoding: Any) -> tuple[np.ndarray, np.ndarray]:
