@@ -54,7 +54,7 @@ def waiting(profile: Any) -> dict[str, Any]:
         for plane in profile.planes
         if plane.name.startswith("/device:GPU")
         for line in plane.lines
-        if line.name.startswith("Stream")
+        if line.name.startswith("Stream") and "Memcpy" not in line.name
         for event in line.events
     )
     if kernels:

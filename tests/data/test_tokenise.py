@@ -1,12 +1,14 @@
 """Rows to tokens: words and the tokens that answer for them, long texts, and a cache without text."""
 
 import dataclasses
+import threading
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from jaxpeft.data import tokenise
 from jaxpeft.data.rows import Rows
 from jaxpeft.data.tokenise import text_encoder
 from jaxpeft.errors import InputError
@@ -122,6 +124,21 @@ def test_no_word_is_answered_for_twice_and_in_windows_none_is_lost(encoder, rows
     assert set(answered) <= with_token
     if long_text == "windows":
         assert encoded.words_cut == encoded.truncated == 0
+
+
+def test_the_next_chunk_is_encoded_while_one_is_looked_at(monkeypatch):
+    second = threading.Event()
+
+    def encode(rows):
+        if rows[0] == 2:
+            second.set()
+        return rows
+
+    monkeypatch.setattr(tokenise, "CHUNK", 2)
+    encodings = tokenise._in_chunks(encode, range(5))
+    assert next(encodings) == 0
+    assert second.wait(10)
+    assert list(encodings) == [1, 2, 3, 4]
 
 
 def test_windows_that_would_skip_tokens_are_refused(encoder):
