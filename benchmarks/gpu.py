@@ -212,22 +212,26 @@ def main() -> None:
     parser.add_argument("--only", default="", metavar="PART", help=f"its beginning: {', '.join(PARTS)}")
     parser.add_argument("--json", type=Path)
     parser.add_argument("--toy", action="store_true", help="everything in small, to try the program")
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--seconds", type=float, default=2.0, help="of a turn")
+    parser.add_argument("--rounds", type=int, default=4)
+    parser.add_argument("--seconds", type=float, default=1.0, help="of a turn")
+    parser.add_argument("--part_seconds", type=float, default=PART_SECONDS, help="at most, of a part")
     arguments = parser.parse_args()
     parts = [name for name in PARTS if name.startswith(arguments.only)]
     if not parts:
         parser.error(f"--only={arguments.only}: there are {', '.join(PARTS)}")
     report = Report(arguments.json, toy=arguments.toy, rounds=arguments.rounds, seconds=arguments.seconds)
     for part in parts:
-        until = time.monotonic() + PART_SECONDS
-        for table in PARTS[part](arguments.toy):
+        until = time.monotonic() + arguments.part_seconds
+        tables = list(PARTS[part](arguments.toy))
+        for number, table in enumerate(tables):
             keys = {"part": part, "table": table.name, "model": table.model}
             print(f"\n{part}: {table.model}, {table.name}", "examples/s  [range]  peak GiB  utilisation  ours / this")
             if report.has(**keys):
                 print("measured already")
                 continue
-            rows = measure(table, rounds=arguments.rounds, seconds=arguments.seconds, until=until)
+            now = time.monotonic()
+            end = now + (until - now) / (len(tables) - number)  # each table has its share of what is left
+            rows = measure(table, rounds=arguments.rounds, seconds=arguments.seconds, until=end)
             report.add(rows, **keys)
             print(*map(shown, rows), sep="\n", flush=True)
 

@@ -16,6 +16,7 @@ from typing import Any
 
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "numpy", "tokenizers", "datasets", "torch", "transformers", "peft")
 WARM = 0.3  # seconds at least of the turn that finds out how fast a side is
+TURNS_TAKE = 1.25  # times the seconds that they are meant to take, at most
 FAILURES = ("error", "left_out")  # what a row has in place of rates: left out is what cannot be done by its nature
 
 
@@ -125,8 +126,10 @@ def alternate(sides: Mapping[str, Side], *, rounds: int, seconds: float, until: 
     """Rates of each side over rounds of turns, or the `error` that ended it. The processes are ended.
 
     A rate is a step's examples over the median turn's seconds a step; `range` is that of the turns. `until` is a time
-    of the monotonic clock: a side that has not answered then has failed.
+    of the monotonic clock: a side that has not answered then has failed, and so has one that is not ready while there is
+    time for all turns.
     """
+    ready_until = until - TURNS_TAKE * (rounds + 1) * seconds * len(sides)
     found: dict[str, dict[str, Any]] = {}
     turns: dict[str, list[float]] = {name: [] for name in sides}
 
@@ -140,11 +143,12 @@ def alternate(sides: Mapping[str, Side], *, rounds: int, seconds: float, until: 
             found[name] = {error.kind: str(error)}
         except OSError as error:
             found[name] = {"error": f"its process is gone: {error}"}
+        sides[name].end()  # one that is late would work on during the others' turns
         return None
 
     try:
         for name, side in sides.items():
-            if answer := asked(name, lambda side=side: side.wait(until)):
+            if answer := asked(name, lambda side=side: side.wait(ready_until)):
                 found[name] = answer
         for number in range(rounds + 1):
             for name, side in sides.items():

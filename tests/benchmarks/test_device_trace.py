@@ -50,6 +50,7 @@ def test_of_a_gpu_every_moment_without_a_kernel_counts():
     assert (found["waiting_s"], found["busy_s"]) == (pytest.approx(15e-9), pytest.approx(25e-9))
 
 
+@pytest.mark.filterwarnings("ignore:builtin type event.* has no __module__:DeprecationWarning")  # jax's own type
 def test_a_profile_of_this_device_is_read():
     def step(x):
         return jnp.tanh(x @ x)
