@@ -126,8 +126,8 @@ def alternate(sides: Mapping[str, Side], *, rounds: int, seconds: float, until: 
     """Rates of each side over rounds of turns, or the `error` that ended it. The processes are ended.
 
     A rate is a step's examples over the median turn's seconds a step; `range` is that of the turns. `until` is a time
-    of the monotonic clock: a side that has not answered then has failed, and so has one that is not ready while there is
-    time for all turns.
+    of the monotonic clock: a side that has not answered then has failed, and so has one that is not ready in time for
+    all turns to be taken by then.
     """
     ready_until = until - TURNS_TAKE * (rounds + 1) * seconds * len(sides)
     found: dict[str, dict[str, Any]] = {}

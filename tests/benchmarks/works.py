@@ -11,7 +11,7 @@ def sleeping(seconds):
 
 
 def of_environment():
-    return Work(lambda steps: time.sleep(0.1), 1, report=lambda: {"seen": os.environ["SEEN"]})
+    return Work(lambda steps: time.sleep(0.1 * steps), 1, report=lambda: {"seen": os.environ["SEEN"]})
 
 
 def failing():
