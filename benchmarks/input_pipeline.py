@@ -1,7 +1,8 @@
 r"""Does the device wait for its data? A profile of a training run, and the tokenising of many notes.
 
 training: a real run (LoRA on MiniLM, made-up notes of MIMIC-III's format) under jax's profiler; `share` is the part of
-its steps' time that the device waits for its next batch, see `device_trace`. Evaluation and compilation are left out.
+its steps' time that the device waits for its next batch, see `device_trace`. Evaluation and compilation are left out,
+the checkpoint of each minute is not.
 
 tokenising: notes of 400 words, beside `datasets.map` with the same fast tokenizer, batched, in one process and in one
 a core, as its users would. Both read and cut the same notes and leave the tokens on the disk. Each pass is a process of
@@ -17,6 +18,7 @@ import argparse
 import functools
 import multiprocessing
 import os
+import statistics
 import tempfile
 import time
 from collections.abc import Callable, Mapping
@@ -106,14 +108,20 @@ def work(side: str, count: int, pipe: Connection) -> None:
         run = SIDES[side](notes(count), Path(folder))
         pipe.send("ready")
         pipe.recv()
-        started = time.perf_counter()
+        started, worked = time.perf_counter(), processor_seconds()
         tokens = run()
-        pipe.send((time.perf_counter() - started, tokens))
+        pipe.send((time.perf_counter() - started, processor_seconds() - worked, tokens))
         pipe.recv()
 
 
-def tokenised(side: str, count: int) -> tuple[float, int, int]:
-    """Seconds, tokens and peak bytes of one pass."""
+def processor_seconds() -> float:
+    """Of this process and of its children that have ended."""
+    used = os.times()
+    return used.user + used.system + used.children_user + used.children_system
+
+
+def tokenised(side: str, count: int) -> tuple[float, float, int, int]:
+    """Seconds by the clock and of the processor, tokens and peak bytes of one pass."""
     context = multiprocessing.get_context("spawn")
     pipe, theirs = context.Pipe()
     process = context.Process(target=work, args=(side, count, theirs))  # no daemon: map starts processes
@@ -125,10 +133,10 @@ def tokenised(side: str, count: int) -> tuple[float, int, int]:
     pipe.send("go")
     while not pipe.poll(LOOKS):
         peak = max(peak, memory_of_family(process.pid))
-    seconds, tokens = pipe.recv()
+    seconds, worked, tokens = pipe.recv()
     pipe.send("end")
     process.join()
-    return seconds, tokens, peak - baseline
+    return seconds, worked, tokens, peak - baseline
 
 
 def memory_of_family(process: int) -> int:
@@ -145,14 +153,16 @@ def memory_of_family(process: int) -> int:
 
 def tokenising(count: int, rounds: int) -> list[dict[str, Any]]:
     """A row a side."""
-    passes: dict[str, list[tuple[float, int, int]]] = {side: [] for side in SIDES}
+    passes: dict[str, list[tuple[float, float, int, int]]] = {side: [] for side in SIDES}
     for _ in range(rounds):
         for side, found in passes.items():
             found.append(tokenised(side, count))
     rows = []
     for side, found in passes.items():
-        seconds, tokens, peaks = zip(*found, strict=True)
-        rows.append({"side": side, **rates(count, list(seconds)), "tokens": tokens[0], "peak_bytes": max(peaks)})
+        seconds, worked, tokens, peaks = zip(*found, strict=True)
+        a_processor_second = count / statistics.median(worked)
+        row = {"side": side, "notes": count, **rates(count, list(seconds)), "per_processor_s": a_processor_second}
+        rows.append(row | {"tokens": tokens[0], "peak_bytes": max(peaks)})
     return rows
 
 
@@ -166,12 +176,11 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     arguments = parser.parse_args()
     runtime.keep_freed_memory()
-    settings = {"steps": arguments.steps, "notes": arguments.notes, "words": WORDS, "rounds": arguments.rounds}
-    report = Report(arguments.json, **settings)
+    report = Report(arguments.json, steps=arguments.steps, words=WORDS)
     for length in arguments.max_lengths:
         if not report.has(part="training", max_length=length):
             report.add([trained(arguments.steps, length)], part="training", max_length=length)
-    if not report.has(part="tokenising"):
+    if not report.has(part="tokenising", notes=arguments.notes):
         report.add(tokenising(arguments.notes, arguments.rounds), part="tokenising")
     print("at most tokens  steps  examples/s  waiting s  busy s   share  longest ms")
     for row in report.rows:
@@ -180,13 +189,14 @@ def main() -> None:
                 f"{row['waiting_s']:9.3f}  {row['busy_s']:6.1f}  {row['share']:6.2%}  {row['longest_s'] * 1e3:10.1f}"
             )
             print(f"{row['max_length']:14}  {row['steps']:5}  {row['examples_per_s']:10.1f}  {times}")
-    print("\nside                      notes/s  [range]             tokens  peak MiB")
+    print("\nside                      notes/s  [range]         /processor s      tokens  peak MiB")
     for row in report.rows:
         if row["part"] == "tokenising":
             low, high = row["range"]
             spread = f"[{low:.0f}, {high:.0f}]"
             rate = row["examples_per_s"]
-            print(f"{row['side']:24}  {rate:7.0f}  {spread:14}  {row['tokens']:10,}  {row['peak_bytes'] / 2**20:8,.0f}")
+            more = f"{row['per_processor_s']:12.0f}  {row['tokens']:10,}  {row['peak_bytes'] / 2**20:8,.0f}"
+            print(f"{row['side']:24}  {rate:7.0f}  {spread:14}  {more}")
 
 
 if __name__ == "__main__":

@@ -254,7 +254,7 @@ def main() -> None:
     report |= {"versions": runtime.versions(), "device": runtime.device()}
     report["processor"] = platform.processor() or platform.machine()
     keys = ("model", "set", "method", "part", "max_length")
-    done = {tuple(row[key] for key in keys) for row in report["rows"]}
+    done = {tuple(row.get(key) for key in keys) for row in report["rows"]}
     columns = "examples/s  [range]          share  ours / this"
     print(f"model      set                 method  part     side                   {columns}")
     with tempfile.TemporaryDirectory() as bases:
