@@ -42,7 +42,6 @@ METHODS = ("lora", "full", "ia3")
 LEARNING_RATES = {"full": 2e-4, "ia3": 5e-3}
 SIDES = ("jaxpeft", "torch + PEFT")
 MARGIN = -0.015
-FULL_STEPS = 300
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,6 +52,7 @@ class OpenSet:
     metric: str
     max_length: int
     negative_label: str = "none"  # where the task is relation_extraction
+    full_steps: int = 300
     adapter_steps: int = 300
     lora_rate: float = 2e-3
 
@@ -67,16 +67,17 @@ SETS = {
     "bc5cdr": OpenSet(_WORDS, "f1_strict", 128),
     "maccrobat_ner": OpenSet(_WORDS, "f1_strict", 128),
     "presidio_pii": OpenSet(_WORDS, "f1_strict", 128),
-    # Half of the pairs and more are negative: LoRA answers so to all for some hundred steps, and at 2e-3 for good.
-    "maccrobat_re": OpenSet(_PAIRS, "f1_positive_micro", 128, adapter_steps=600, lora_rate=1e-3),
-    "ddi2013": OpenSet(_PAIRS, "f1_positive_micro", 128, adapter_steps=600, lora_rate=1e-3),
+    # Half of the pairs and more are negative, and for hundreds of steps it is the answer to all (with LoRA at 2e-3 for
+    # good); half as many steps end anywhere from 0 to 0.5 on both sides, by the seed alone.
+    "maccrobat_re": OpenSet(_PAIRS, "f1_positive_micro", 128, full_steps=600, adapter_steps=1200, lora_rate=1e-3),
+    "ddi2013": OpenSet(_PAIRS, "f1_positive_micro", 128, full_steps=600, adapter_steps=1200, lora_rate=1e-3),
 }
 
 
 def experiment(method: str, seed: int, data: str, steps: int | None = None) -> Config:
     """The configuration of both sides; `steps` are the set's own if left out."""
     chosen = SETS[Path(data).name]
-    steps = steps or (FULL_STEPS if method == "full" else chosen.adapter_steps)
+    steps = steps or (chosen.full_steps if method == "full" else chosen.adapter_steps)
     config = Config(name=f"quality_{method}_{seed}", seed=seed, task=chosen.task)
     config.data.format, config.data.path = "jsonl", data
     config.data.max_length, config.data.negative_label = chosen.max_length, chosen.negative_label
