@@ -169,12 +169,17 @@ def _methods(tasks: Sequence[TaskFindings], reference: str) -> list[MethodFindin
     """Every other method and setting against the reference, the best first."""
     pairs: dict[Variant, list[tuple[Row, Row]]] = {}
     for found in tasks:
-        references = {row.system.model: row for row in reversed(found.rows) if row.system.method == reference}
+        references = {_side(row): row for row in reversed(found.rows) if row.system.method == reference}
         for row in found.rows:
-            against = references.get(row.system.model)
+            against = references.get(_side(row)) or references.get((row.system.model, None))
             if against is not None and row.system.method != reference:
                 pairs.setdefault((row.system.method, row.system.settings), []).append((row, against))
     return sorted((_against(two) for two in pairs.values()), key=lambda one: -one.difference.value)
+
+
+def _side(row: Row) -> tuple[str, Axis]:
+    """The model and, where experiments differ in more than axes, the experiment: what is compared has both alike."""
+    return row.system.model, dict(row.system.settings).get("experiment")
 
 
 def _against(pairs: Sequence[tuple[Row, Row]]) -> MethodFindings:

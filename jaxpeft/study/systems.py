@@ -176,18 +176,18 @@ def _with_shared_axes(runs: Sequence[Run], experiments: Iterable[Iterable[str]])
     A run has the axes of the first experiment that holds it: the base of a study lacks the `rank` that it has in a
     sweep of ranks. Its config has it.
     """
-    by_id, found = {run.id: run for run in runs}, list(runs)
+    by_id, points = {run.id: run for run in runs}, {}
     for ids in experiments:
         members = [by_id[one] for one in ids if one in by_id]
         for axis in SWEEPS:
             if any(run.axes.get(axis) is not None for run in members):
                 lacking = [run for run in members if run.axes.get(axis) is None]
-                found += [
-                    dataclasses.replace(run, axes=run.axes | {axis: value})
+                points |= {
+                    (run.id, axis): dataclasses.replace(run, axes=run.axes | {axis: value})
                     for run in lacking
                     if (value := _in_config(run, axis)) is not None
-                ]
-    return found
+                }
+    return [*runs, *points.values()]
 
 
 def _in_config(run: Run, axis: str) -> Any:
@@ -219,6 +219,10 @@ def _cells(runs: Sequence[Run], without: str = "") -> list[Cell]:
     for (model, method), found in _grouped(runs, lambda run: (model_of(run), method_of(run))).items():
         axes = sorted({axis for run in found for axis in run.axes if axis not in (*_NO_SETTINGS, without)})
         apart = [axis for axis in axes if len({run.axes.get(axis) for run in found}) > 1]
+        # Experiments may differ in fields that are no axis: one seed in two of them is no second seed of one system.
+        of_a_seed = _grouped(found, functools.partial(_settings, [*apart, "seed", without])).values()
+        if any(len({run.axes.get("experiment") for run in alike}) > 1 for alike in of_a_seed):
+            apart.append("experiment")
         for settings, alike in _grouped(found, functools.partial(_settings, apart)).items():
             cells.append(Cell(System(model, method, settings, ref_of(alike[0])), alike))
     return cells

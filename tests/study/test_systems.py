@@ -92,3 +92,23 @@ def test_dora_and_a_config_file_as_task_have_their_names():
     found = run(task="configs/mimic_los.py", config={"peft": {"lora": {"dora": True}}})
     (task,) = tasks_of([found])
     assert (task.name, task.cells[0].system.method_title) == ("mimic_los", "DoRA")
+
+
+def test_experiments_that_set_a_field_apart_are_no_seeds_of_one_system():
+    runs = [run(f"{name}{seed}", experiment=name, seed=seed) for name in ("short", "long") for seed in (1, 2)]
+    (task,) = tasks_of(runs)
+    assert [(cell.system.method_title, cell.runs) for cell in task.cells] == [
+        ("LoRA, experiment short", runs[:2]),
+        ("LoRA, experiment long", runs[2:]),
+    ]
+
+
+def test_experiments_that_have_seeds_of_their_own_are_one_system():
+    (task,) = tasks_of([run(experiment="first", seed=1), run(experiment="more", seed=2)])
+    assert [(cell.system.method_title, len(cell.runs)) for cell in task.cells] == [("LoRA", 2)]
+
+
+def test_a_run_that_two_sweeps_share_is_one_seed_of_its_point():
+    base = run("base", config={"peft": {"lora": {"rank": 8}}})
+    (task,) = tasks_of([base, run("low", rank=4), run("high", rank=16)], [["base", "low"], ["base", "high"]])
+    assert [(value, len(cell.runs)) for value, cell in task.sweeps["rank"]] == [(4.0, 1), (8.0, 1), (16.0, 1)]
