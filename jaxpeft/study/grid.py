@@ -19,6 +19,7 @@ from jaxpeft.validate import validate
 
 ALWAYS = ("experiment", "model", "method", "task", "seed")  # axes that every run has, whatever its grid names
 MOVABLE = ("data.path", "data.split_lists", "data.cache_dir", "model.ref", "peft.init_from")
+PLACES = ("data.path", "data.cache_dir", "model.ref")  # of which an id does not even say that they are set
 FIELDS = tuple(leaves(Config()))
 MOST_PROBLEMS = 12  # that are listed in full
 
@@ -66,6 +67,7 @@ def resolve(study: Study, folder: Path, corpora: Mapping[str, str] | None = None
         if not kept:
             raise InputError(f"experiment {name!r} has no run: an axis is empty or rules leave everything out")
         experiments[name] = [run.id for run in kept]
+        _check_places(runs, kept)
         runs = {run.id: run for run in kept} | runs
     ordered = [runs[name] for name in dict.fromkeys(itertools.chain(*experiments.values()))]
     rules = [*study.rules, *(rule for grid in study.experiments.values() for rule in grid.rules)]
@@ -243,11 +245,13 @@ def _readable(axes: Axes) -> str:
 def settings(config: Config) -> dict[str, Any]:
     """What tells a config from others by its dotted names: all settings but the name and where files lie.
 
-    Those at their defaults are left out, so that a field which a later version adds makes no new run of an old one.
+    Those at their defaults are left out, so that a field which a later version adds makes no new run of an old one. Of
+    an adapter to start from, and of lists that make the split, it counts that there are any.
     """
     defaults = leaves(Config())
     values = {name: value for name, value in leaves(config).items() if value != defaults[name]}
-    values = {name: value for name, value in values.items() if name not in (*MOVABLE, "name")}
+    values |= {name: True for name in ("peft.init_from", "data.split_lists") if name in values}
+    values = {name: value for name, value in values.items() if name not in (*PLACES, "name")}
     if not is_place(config.model.ref):
         values["model.ref"] = config.model.ref
     return values
@@ -273,10 +277,25 @@ def _distinct(runs: list[Planned], experiment: str) -> list[Planned]:
             told = ", ".join(f"{axis} {other.axes[axis]!r} and {run.axes[axis]!r}" for axis in different)
             raise InputError(
                 f"experiment {experiment!r} has two runs with the id {run.id}: {told or 'the same axes'} make no "
-                "difference that a config has, or differ only in where files lie; name them as Choices"
+                "difference that a config has, or differ only in where files lie; name them as Choices of the axis "
+                "'model' or 'task'"
             )
         by_id[run.id] = run
     return runs
+
+
+def _check_places(earlier: Mapping[str, Planned], runs: list[Planned]) -> None:
+    """Raises InputError where a run of an earlier experiment would stand for one that reads other files."""
+    for run in runs:
+        if (other := earlier.get(run.id)) is None:
+            continue
+        ours, theirs = leaves(run.config), leaves(other.config)
+        if different := [name for name in MOVABLE if name != "data.cache_dir" and ours[name] != theirs[name]]:
+            raise InputError(
+                f"experiments {other.axes['experiment']!r} and {run.axes['experiment']!r} have one run, {run.id}, with "
+                f"another {' and '.join(different)} in each, where an id does not say where files lie: name them as "
+                "Choices of the axis 'model' or 'task'"
+            )
 
 
 def _settled(runs: list[Planned], corpora: Mapping[str, str], for_plan: bool) -> tuple[Planned, ...]:

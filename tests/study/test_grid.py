@@ -101,6 +101,22 @@ def test_an_id_lasts_when_a_study_grows_and_files_move(tmp_path):
     assert runs(axes={"model": ("package:a/b",)})[0].id != runs(axes={"model": ("package:c/b",)})[0].id
 
 
+@pytest.mark.parametrize("field", ["peft.init_from", "data.split_lists"])
+def test_an_adapter_to_start_from_and_lists_of_the_split_make_another_run_wherever_they_lie(field):
+    without, here, there = (runs(fields={field: path})[0].id for path in (None, "/a", "/b"))
+    assert without == runs()[0].id != here == there
+
+
+def test_a_run_never_stands_for_another_experiments_with_other_files(tmp_path):
+    paths = {name: str(tmp_path / name / "bert") for name in ("a", "b")}
+    experiments = {name: Grid({**AXES_OF_ONE, "model": (path,)}) for name, path in paths.items()}
+    assert "experiments 'a' and 'b' have one run, bert-lora-mimic_triage-s12-" in refused(experiments)
+    choices = {name: (Choice(name, {"model.ref": path}),) for name, path in paths.items()}
+    assert len(runs({name: Grid({**AXES_OF_ONE, "model": one}) for name, one in choices.items()})) == 2
+    caches = {name: Grid(AXES_OF_ONE, {"data.cache_dir": name}) for name in "ab"}
+    assert len(runs(caches)) == 1
+
+
 def test_a_field_at_its_default_is_no_part_of_an_id(monkeypatch):
     before = runs()[0].id
     known = grid.leaves
