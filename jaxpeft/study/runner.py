@@ -60,7 +60,7 @@ class Tally:
     """What has become of a start's runs, in the folder and for whoever watches."""
 
     def __init__(self, runs: Sequence[Planned], folder: Path, progress: Progress):
-        self.begun = time.time()
+        self.begun = store.clock(folder)
         self._runs, self._folder, self._progress = runs, folder, progress
         self._failed: dict[str, str] = {}
 
@@ -72,9 +72,9 @@ class Tally:
         if store.is_finished(self._folder, run.id):
             self._progress.skip(run)
             return True
-        if run.missing:
-            store.record_failure(self._folder, run, run.missing, "input")
-        kind = store.failed_since(self._folder, run.id, self.begun)
+        if problem := run.missing or store.damage(self._folder, run.id):
+            store.record_failure(self._folder, run, problem, "input")
+        kind = "input" if problem else store.failed_since(self._folder, run.id, self.begun)
         if kind is None:
             return False
         self._failed[run.id] = kind
@@ -102,7 +102,7 @@ def run_all(runs: Sequence[Planned], folder: Path, *, fresh_process: bool, progr
     With `fresh_process` every run has a process of its own; else runs on one base follow one another in one.
     """
     tally = Tally(runs, folder, progress)
-    waiting = collections.deque(runs)
+    waiting = collections.deque(run for run in runs if not tally.is_over(run))  # at once: what is left is told
     held = 0  # in a row
     with Worker() as worker:
         while waiting:

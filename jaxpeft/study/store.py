@@ -86,8 +86,15 @@ def _read(path: Path) -> tuple[dict[str, Any] | None, str | None]:
 
 
 def is_finished(folder: Path, id: str) -> bool:
-    """Whether the run has its result."""
-    return Workdir(folder / "runs" / id).result.exists()
+    """Whether the run has its result, and one that can be read."""
+    return _read(Workdir(folder / "runs" / id).result)[0] is not None
+
+
+def damage(folder: Path, id: str) -> str | None:
+    """What is wrong with the result of a run that has one, and what to do; None where nothing is."""
+    workdir = Workdir(folder / "runs" / id)
+    error = _read(workdir.result)[1]
+    return error and f"{error}; delete {workdir.root}, and the run begins anew"
 
 
 def failure_file(folder: Path, id: str) -> Path:
@@ -107,8 +114,16 @@ def record_failure(folder: Path, run: Planned, error: str, kind: str) -> None:
     write_json(failure_file(folder, run.id), record)
 
 
+def clock(folder: Path) -> float:
+    """The time by the clock that dates the folder's files, which may be a file server's and not this machine's."""
+    path = folder / "locks" / "clock"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.touch()
+    return path.stat().st_mtime
+
+
 def failed_since(folder: Path, id: str, begun: float) -> str | None:
-    """The kind of a failure that was recorded after a time, in seconds since the epoch."""
+    """The kind of a failure that was recorded after a time of `clock`."""
     path = failure_file(folder, id)
     return read_json(path)["kind"] if path.exists() and path.stat().st_mtime > begun else None
 

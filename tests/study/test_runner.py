@@ -165,6 +165,36 @@ def test_a_run_without_its_corpus_is_told_and_the_others_go_on(stub, tmp_path):
     assert run_all([not_here, here], tmp_path).finished == 2
 
 
+def test_a_result_that_cannot_be_read_is_no_finished_run(stub, tmp_path):
+    run_all(planned("a"), tmp_path)
+    result = Workdir(tmp_path / "runs" / "a").result
+    result.write_text("{")
+    assert run_all(planned("a", "b"), tmp_path) == runner.Outcome(finished=1, failed={"a": "input"})
+    assert tried(tmp_path) == ["a", "b"]
+    assert f"delete {result.parent}, and the run begins anew" in read_json(store.failure_file(tmp_path, "a"))["error"]
+    result.unlink()
+    assert run_all(planned("a"), tmp_path).exit_code == 0
+
+
+def test_a_failure_is_dated_by_the_clock_of_the_folder_whatever_this_machines_says(stub, tmp_path, monkeypatch):
+    run_all(planned("fails"), tmp_path)
+    real = time.time
+    for hours in (-1, 1):
+        monkeypatch.setattr(time, "time", lambda hours=hours: real() + 3600 * hours)
+        run_all(planned("fails"), tmp_path)
+    assert tried(tmp_path) == ["fails"] * 3
+
+
+def test_what_is_left_counts_no_run_that_is_over_already(stub, tmp_path, capsys):
+    run_all(planned("b", "c"), tmp_path)
+    capsys.readouterr()
+    lost = dataclasses.replace(planned("d")[0], missing="its corpus is missing")
+    run_all([*planned("a", "b", "c"), lost], tmp_path)
+    shown = capsys.readouterr().out
+    assert "[4/4] a" in shown
+    assert "done 3, failed 1, to do 0" in shown
+
+
 def test_shards_are_all_runs_and_share_none():
     runs = planned(*"abcdefg")
     shards = [runner.shard_of(runs, number, 3) for number in (1, 2, 3)]
