@@ -40,7 +40,7 @@ def _define_flags() -> flags.FlagValues:
     flags.DEFINE_bool("dry_run", False, "List the runs and what they would take; run nothing.", flag_values=values)
     flags.DEFINE_string("shard", "1/1", "i/n: run every n-th run, from the i-th.", flag_values=values)
     flags.DEFINE_bool("serve", False, "Serve the growing report on this machine alone.", flag_values=values)
-    flags.DEFINE_integer("port", 8000, "The port that --serve listens on.", flag_values=values)
+    flags.DEFINE_integer("port", 8000, "The port that --serve listens on.", 1, 65535, flag_values=values)
     flags.DEFINE_enum("executor", "local", ["local", "ray"], "One run after the other, or Ray.", flag_values=values)
     flags.DEFINE_string("address", None, "Of a Ray cluster; its own Ray if left out.", flag_values=values)
     flags.DEFINE_integer("cpus_per_run", 1, "CPUs that Ray gives a run.", lower_bound=1, flag_values=values)

@@ -56,9 +56,11 @@ class LiveReport:
         shown = self._state()
         while not self._over.wait(SECONDS_BETWEEN_LOOKS):
             if (state := self._state()) != shown:
-                with contextlib.suppress(InputError):  # a file that is being written: there is a next time
+                with contextlib.suppress(
+                    InputError, OSError
+                ):  # a file that is written or removed: there is a next time
                     build(self._folder)
-                shown = state
+                    shown = state
 
     def _state(self) -> set[Path]:
         """What a report is made of."""

@@ -50,6 +50,27 @@ def test_it_grows_with_the_study_and_then_stays(built, tmp_path, capsys):
     assert capsys.readouterr().out.count(report.address) == 2
 
 
+@pytest.mark.parametrize("trouble", [InputError("unreadable"), FileNotFoundError("removed")])
+def test_what_could_not_be_shown_is_shown_at_the_next_look(built, tmp_path, monkeypatch, trouble):
+    troubles, build = [trouble], live.build
+
+    def troubled(folder):
+        if (folder / "runs").exists() and troubles:
+            raise troubles.pop()
+        build(folder)
+
+    monkeypatch.setattr(live, "build", troubled)
+    report = live.LiveReport(tmp_path, 0, Progress([]))
+    with report:
+        assert built.acquire(timeout=10)
+        (tmp_path / "runs" / "a").mkdir(parents=True)
+        (tmp_path / "runs" / "a" / "result.json").write_text("{}")
+        assert built.acquire(timeout=10)
+        assert asked(report.address)[1] == "1 runs"
+    report._server.shutdown()
+    report.stay()
+
+
 def test_other_names_of_this_machine_are_refused(built, tmp_path):
     with live.LiveReport(tmp_path, 0, Progress([])) as report:
         assert report.address.startswith("http://127.0.0.1:")
