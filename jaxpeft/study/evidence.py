@@ -8,7 +8,7 @@ are paired; runs tested on other rows (a seed may cut a corpus elsewhere) are dr
 import hashlib
 import json
 import logging
-import os
+import secrets
 from pathlib import Path
 from typing import Any
 
@@ -61,7 +61,7 @@ def _load(file: Path) -> np.ndarray | None:
 def _save(file: Path, found: np.ndarray) -> None:
     """Whole or not at all: another process may be making the same report."""
     file.parent.mkdir(parents=True, exist_ok=True)
-    partial = file.with_name(f"{file.stem}.{os.getpid()}.partial.npy")
+    partial = file.with_name(f"{file.stem}.{secrets.token_hex(4)}.partial.npy")
     np.save(partial, found)
     partial.replace(file)
 

@@ -28,7 +28,7 @@ from jaxpeft.study.palette import Palette
 from jaxpeft.study.paper_composite import compared_with_paper, composite_figure, composite_table
 from jaxpeft.study.standings import standings_of
 from jaxpeft.study.statistics import RESAMPLES
-from jaxpeft.study.store import runs
+from jaxpeft.study.store import lock, runs
 from jaxpeft.study.systems import method_of
 from jaxpeft.study.tables import (
     failed_table,
@@ -45,6 +45,11 @@ def build(folder: Path) -> Path:
     """Makes the report of a study; returns the page. Raises InputError for a folder that is no study's."""
     if not folder.is_dir():
         raise InputError(f"{folder} is no folder: expected that of a study")
+    with lock(folder, "report", wait=True):  # of shards that end together the last has everything, and is the last
+        return _build(folder)
+
+
+def _build(folder: Path) -> Path:
     study = read_json(folder / "study.json") if (folder / "study.json").exists() else {}
     target = folder / "report"
     experiments, prices = study.get("experiments") or {}, study.get("prices") or {}

@@ -135,13 +135,17 @@ def write_study(folder: Path, study: Study, plan: Plan) -> None:
     are left where they lie and out of the report.
     """
     path = folder / "study.json"
-    ours = ("locks", "study.json.partial")  # of another start, at this very moment
-    if folder.is_dir() and not path.exists() and any(entry.name not in ours for entry in folder.iterdir()):
+    if folder.is_dir() and not path.exists() and not is_new(folder):
         raise InputError(f"--workdir={folder} holds files, but no study.json: name another folder")
     with lock(folder, "study", wait=True):
         if path.exists() and (theirs := read_json(path).get("name")) != study.name:
             raise InputError(f"--workdir={folder} holds the study {theirs!r}, this one is {study.name!r}: name another")
         write_json(path, _described(study, plan))
+
+
+def is_new(folder: Path) -> bool:
+    """Whether a folder holds nothing but what another start makes at this very moment."""
+    return all(entry.name == "locks" or entry.suffix == ".partial" for entry in folder.iterdir())
 
 
 def _described(study: Study, plan: Plan) -> dict[str, Any]:
@@ -188,9 +192,10 @@ def lock(folder: Path, name: str, *, wait: bool = False) -> Iterator[bool]:
     path = folder / "locks" / name
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        file = path.open("a+", encoding="utf-8")
     except OSError as error:
-        raise InputError(f"--workdir={folder} cannot be made: {error.strerror}") from None
-    with path.open("a+", encoding="utf-8") as file:
+        raise InputError(f"{path} cannot be made or opened: {error.strerror}; name another folder") from None
+    with file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
         except BlockingIOError:

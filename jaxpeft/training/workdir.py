@@ -1,9 +1,11 @@
 """The folder of a run: its files by name, written whole or not at all."""
 
+import contextlib
 import dataclasses
 import errno
 import json
 import os
+import secrets
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -152,8 +154,11 @@ def write_lines(path: Path, records: Iterable[Mapping[str, Any]]) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Writes a file through a temporary one beside it, so that no reader and no crash sees half of it."""
-    temporary = path.with_name(path.name + ".partial")
+    """Writes a file through a temporary one beside it, so that no reader and no crash sees half of it.
+
+    Of several processes that write it at once, each has a temporary one of its own.
+    """
+    temporary = path.with_name(f"{path.name}.{secrets.token_hex(4)}.partial")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with temporary.open("w", encoding="utf-8") as file:
@@ -162,6 +167,8 @@ def write_text(path: Path, text: str) -> None:
             os.fsync(file.fileno())
         temporary.replace(path)
     except OSError as error:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
         if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS):
             raise InputError(f"{path} cannot be written: {error.strerror}; what was there is untouched") from None
         raise

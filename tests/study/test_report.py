@@ -1,5 +1,6 @@
 """The page of a study: what it says, that it stands alone, and that nothing missing breaks it."""
 
+import concurrent.futures
 import csv
 import html.parser
 import itertools
@@ -12,6 +13,7 @@ import pytest
 
 from jaxpeft.errors import InputError
 from jaxpeft.study.report import build, main
+from jaxpeft.study.store import lock
 from tests.study.fake_study import write, write_study
 
 MODELS = {"bert-base-uncased": 1.4, "nlpie/tiny-clinicalbert": 0.8}
@@ -324,6 +326,17 @@ def test_hostile_names_do_no_harm(tmp_path):
     page = Page(build(write_study(tmp_path, runs, name=name, question=name)).read_text())
     assert not page.all("script")
     assert page.open == []
+
+
+def test_of_two_that_make_it_at_once_the_second_has_what_the_first_could_not_see(tmp_path):
+    """Shards end together: the report that stays is of all runs."""
+    with concurrent.futures.ThreadPoolExecutor() as pool:
+        with lock(tmp_path, "report"):  # another process makes it
+            ours = pool.submit(build, tmp_path)
+            with pytest.raises(TimeoutError):
+                ours.result(timeout=0.5)
+            write_study(tmp_path, [{"error": "out of memory"}])
+        assert "out of memory" in ours.result().read_text()
 
 
 def test_a_folder_that_is_none_is_one_message(tmp_path, capsys):

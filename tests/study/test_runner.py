@@ -241,7 +241,7 @@ def test_a_folder_of_another_study_or_of_other_things_is_refused(tmp_path):
     with pytest.raises(InputError, match=r"holds files, but no study\.json"):
         store.write_study(tmp_path, other, plan)
     (tmp_path / "file").write_text("")
-    with pytest.raises(InputError, match="cannot be made"):
+    with pytest.raises(InputError, match="cannot be made or opened: Not a directory; name another"):
         store.write_study(tmp_path / "file" / "below", other, plan)
 
 
@@ -264,6 +264,7 @@ def test_the_command_line_refuses_in_one_message(capsys, tmp_path):
         ([f"--config={smoke}", "--shard=3/2"], "--shard=3/2: expected i/n"),
         ([f"--config={smoke}", "--corpus=mimic3"], "--corpus=mimic3: expected NAME=PATH"),
         ([f"--config={smoke}", "--corpus=mimic3=/nowhere"], "there is no /nowhere"),
+        ([f"--config={smoke}", "--serve", "--port=70000"], "port"),
         ([f"--config={smoke}", "stray"], "unexpected argument 'stray'"),
         ([f"--config={first_three}"], "and all others: its corpus is missing: --corpus=mimic3=PATH says where it is"),
         (["--cofnig=a"], "cofnig"),

@@ -76,8 +76,8 @@ def _search(chosen: flags.FlagValues) -> int:
 
 def _claim(folder: Path, search: "Search") -> None:
     """Makes the folder this search's, or checks that it is. Raises InputError where it holds something else."""
-    path, ours = folder / "search.json", ("locks", "search.json.partial")
-    if folder.is_dir() and not path.exists() and any(entry.name not in ours for entry in folder.iterdir()):
+    path = folder / "search.json"
+    if folder.is_dir() and not path.exists() and not store.is_new(folder):
         raise InputError(f"--workdir={folder} holds files, but no search.json: name another folder")
     with store.lock(folder, "search", wait=True):
         if not path.exists():
