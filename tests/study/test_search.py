@@ -122,12 +122,14 @@ def test_what_no_search_can_be_is_refused(place, changes, message):
 def test_the_command_line_refuses_in_one_message(capsys, tmp_path):
     smoke, elsewhere = f"--config={CONFIGS / 'search' / 'smoke.py'}", tmp_path / "elsewhere"
     (elsewhere / "file").mkdir(parents=True)
-    study = f"--config={CONFIGS / 'study' / 'smoke.py'}"
+    study, paper = (f"--config={CONFIGS / name}.py" for name in ("study/smoke", "search/paper"))
     for arguments, message in (
         ([], "--config=FILE.py is missing"),
         ([study], "expected a function get_search()"),
         ([smoke, "--trials=0"], "trials is 0: expected a whole number, 1 or more"),
         ([smoke, "--jobs=0"], "jobs"),
+        ([paper], "error: its corpus is missing: --corpus=mimic3=PATH says where it is\n"),
+        ([paper, f"--corpus=mimc3={tmp_path}"], "--corpus=mimc3=...: no data.format; there are jsonl"),
         ([smoke, "stray"], "unexpected argument 'stray'"),
         ([smoke, f"--workdir={elsewhere}"], "holds files, but no search.json"),
     ):

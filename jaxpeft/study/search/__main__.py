@@ -55,7 +55,7 @@ def _search(chosen: flags.FlagValues) -> int:
     from jaxpeft.study.search.trials import MOST_TRIES, Trials, open_storage
 
     file, paths = Path(chosen.config), corpora(chosen.corpus)
-    search = load_search(file, chosen.trials)
+    search = load_search(file, chosen.trials, paths)
     systems = systems_of(search, file.absolute().parent, paths)
     folder = Path(chosen.workdir or f"searches/{search.name}")
     _claim(folder, search)

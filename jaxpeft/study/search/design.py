@@ -91,9 +91,12 @@ class Search:
     sampler_seed: int = 0
 
 
-def load_search(path: Path, trials: int | None = None) -> Search:
-    """What `get_search()` of a search file returns, with so many trials if given. Raises InputError."""
-    search = load(path, "get_search", Search)
+def load_search(path: Path, trials: int | None = None, corpora: Mapping[str, str] | None = None) -> Search:
+    """What `get_search()` of a search file returns, with so many trials if given; `corpora` as in `load_study`.
+
+    Raises InputError.
+    """
+    search = load(path, "get_search", Search, corpora)
     search = dataclasses.replace(search, trials=search.trials if trials is None else trials)
     problems = [
         f"{name} is {value!r}: expected a whole number, {least} or more"

@@ -68,6 +68,8 @@ def systems_of(search: Search, folder: Path, corpora: Mapping[str, str] | None =
         raise InputError("axes: no 'seed' here: trials have the config's, and the best is tested on `seeds`")
     study = Study(search.name, search.question, {"search": Grid(search.axes, search.fields, search.rules)})
     planned = grid.resolve(study, folder, corpora).runs
+    if missing := [run.missing for run in planned if run.missing]:
+        raise InputError(*dict.fromkeys(missing))
     varied = {
         field for axis, values in search.axes.items() for value in values for field in grid.fields_of(axis, value)
     }
