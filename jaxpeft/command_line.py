@@ -84,7 +84,7 @@ def _run_config_file(name: str) -> Config:
         raise InputError(f"--config={name}: no such file")
     namespace: dict[str, object] = {"__name__": "config_check", "__file__": str(path)}
     try:
-        exec(compile(path.read_text(encoding="utf-8"), str(path), "exec"), namespace)
+        exec(compile(path.read_bytes(), str(path), "exec"), namespace)
         get_config = namespace.get("get_config")
         config = get_config() if callable(get_config) else None
     except Exception as error:

@@ -98,6 +98,12 @@ def test_a_config_file_that_does_not_work_says_why(refused, tmp_path, text, frag
     assert fragment in refused(f"--config={tmp_path / 'config.py'}")
 
 
+def test_a_config_file_from_windows_is_read(refused, config_file):
+    path = config_file()
+    path.write_bytes(path.read_text().replace("\n", "\r\n").encode("utf-8-sig"))
+    assert "error: config.train.epochs is 0" in refused(f"--config={path}", "--config.train.epochs=0")
+
+
 @pytest.mark.parametrize(
     ("arguments", "fragment"),
     [

@@ -158,7 +158,7 @@ def run_file(path: Path, named: str) -> dict[str, Any]:
     if not path.is_file():
         raise InputError(f"{named}={path}: no such file")
     namespace: dict[str, Any] = {"__name__": "config", "__file__": str(path)}
-    code = _called(lambda: compile(path.read_text(encoding="utf-8"), str(path), "exec"), path)
+    code = _called(lambda: compile(path.read_bytes(), str(path), "exec"), path)  # Python knows encodings and marks
     _called(lambda: exec(code, namespace), path)
     return namespace
 

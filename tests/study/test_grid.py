@@ -251,6 +251,14 @@ def test_a_broken_study_file_is_told(tmp_path, text, message):
         load_study(tmp_path / "none.py")
 
 
+def test_a_study_file_from_windows_is_read(tmp_path):
+    path = tmp_path / "a study.py"
+    text = "from jaxpeft.study.design import Study\r\ndef get_study():\r\n    return Study('s', 'Wie weit? µ', {})\r\n"
+    for content in (text.encode("utf-8-sig"), b"# -*- coding: cp1252 -*-\r\n" + text.encode("cp1252")):
+        path.write_bytes(content)
+        assert load_study(path).question == "Wie weit? µ"
+
+
 def test_every_short_name_is_a_field():
     assert set(AXES.values()) <= leaves(Config()).keys()
 
