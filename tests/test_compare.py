@@ -263,6 +263,13 @@ def test_a_json_file_that_cannot_be_written_is_a_message(run, cli, tmp_path):
     assert f"--json={tmp_path}" in message
 
 
+def test_a_folder_that_cannot_be_looked_at_is_no_trouble_with_json(cli):
+    code, _, message = cli("x" * 300, "y")
+    assert code == 2
+    assert "x" * 300 in message
+    assert "--json" not in message
+
+
 def test_as_a_program_without_jax(run):
     folders = [str(run(name, classified(seed))) for name, seed in (("a", 1), ("b", 2))]
     script = (
