@@ -1,5 +1,6 @@
 """What the programs of `jaxpeft.study` have in common: the flag for corpora, exit codes, one message an error."""
 
+import io
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -16,6 +17,8 @@ def run(
     argv: Sequence[str], values: flags.FlagValues, doc: str | None, program: Callable[[flags.FlagValues], int]
 ) -> None:
     """Ends the process with what `program` returns; every user error becomes one message and exit code 2."""
+    if isinstance(sys.stdout, io.TextIOWrapper):  # a name that the terminal's encoding lacks ends nothing
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         rest = values(list(argv))
         if values.help:
@@ -45,12 +48,14 @@ def define_common(values: flags.FlagValues) -> None:
 
 def corpora(given: Sequence[str]) -> dict[str, str]:
     """Format -> path, of the values of --corpus. Raises InputError."""
-    found = {}
+    found: dict[str, str] = {}
     for entry in given:
         name, _, path = entry.partition("=")
         if not path:
             raise InputError(f"--corpus={entry}: expected NAME=PATH, as mimic3=/data/mimic3")
         if not Path(path).expanduser().exists():
             raise InputError(f"--corpus={entry}: there is no {path}")
+        if name in found:
+            raise InputError(f"--corpus={entry}: {name} is named twice, first as {found[name]}; leave one out")
         found[name] = path
     return found

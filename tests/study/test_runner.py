@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import io
 import json
 import os
 import signal
@@ -10,12 +11,14 @@ import sys
 import time
 
 import pytest
+from absl import flags
 
 from jaxpeft.config import Config
 from jaxpeft.errors import InputError
-from jaxpeft.study import runner, store
+from jaxpeft.study import entry, runner, store
 from jaxpeft.study.__main__ import main
 from jaxpeft.study.design import Choice, Grid, Study
+from jaxpeft.study.entry import define_common
 from jaxpeft.study.grid import Plan, Planned
 from jaxpeft.study.progress import Progress
 from jaxpeft.training.workdir import Workdir, read_json
@@ -264,6 +267,10 @@ def test_the_command_line_refuses_in_one_message(capsys, tmp_path):
         ([f"--config={smoke}", "--shard=3/2"], "--shard=3/2: expected i/n"),
         ([f"--config={smoke}", "--corpus=mimic3"], "--corpus=mimic3: expected NAME=PATH"),
         ([f"--config={smoke}", "--corpus=mimic3=/nowhere"], "there is no /nowhere"),
+        (
+            [f"--config={smoke}", *(f"--corpus=mimic3={path}" for path in (tmp_path, "/"))],
+            f"--corpus=mimic3=/: mimic3 is named twice, first as {tmp_path}; leave one out",
+        ),
         ([f"--config={smoke}", "--serve", "--port=70000"], "port"),
         ([f"--config={smoke}", "stray"], "unexpected argument 'stray'"),
         ([f"--config={first_three}"], "and all others: its corpus is missing: --corpus=mimic3=PATH says where it is"),
@@ -276,6 +283,16 @@ def test_the_command_line_refuses_in_one_message(capsys, tmp_path):
         assert shown.startswith("error: ")
         assert message in shown
     assert not (tmp_path / "w").exists()
+
+
+def test_a_terminal_that_is_not_unicode_ends_nothing(monkeypatch):
+    shown = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(shown, encoding="latin-1", write_through=True))
+    values = flags.FlagValues()
+    define_common(values)
+    with pytest.raises(SystemExit) as stop:
+        entry.run(["study"], values, None, lambda _: print("no score: –"))
+    assert (stop.value.code, shown.getvalue()) == (None, b"no score: \\u2013\n")
 
 
 STUDY = """
