@@ -9,7 +9,7 @@ import itertools
 import json
 import re
 from collections.abc import Iterator, Mapping
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 from jaxpeft.config import Config, leaves, set_leaf, settle
@@ -96,6 +96,13 @@ def _check_axes(study: Study) -> None:
                 for twice in dict.fromkeys(names)
                 if names.count(twice) > 1
             ]
+    tasks = dict.fromkeys(_name(value) for grid in study.experiments.values() for value in grid.axes.get("task", ()))
+    problems += [
+        f"tasks {one!r} and {other!r} have one name in the report, {task_title(one)!r}: name one by "
+        f"Choice('another_name', config={other!r})"
+        for one, other in itertools.combinations(tasks, 2)
+        if task_title(one) == task_title(other)
+    ]
     if problems:
         raise InputError(*problems)
 
@@ -145,6 +152,11 @@ def _combinations(study: Study, grid: Grid, tasks: _Tasks) -> Iterator[dict[str,
         if key not in seen:
             seen.add(key)
             yield kept
+
+
+def task_title(name: Any) -> str:
+    """What a report calls a task: a config without its folder."""
+    return PurePath(str(name)).name.removesuffix(".py")
 
 
 def applies(field: str, method: str) -> bool:

@@ -9,10 +9,10 @@ import collections
 import dataclasses
 import functools
 from collections.abc import Callable, Iterable, Sequence
-from pathlib import PurePath
 from typing import Any
 
 from jaxpeft.study import names
+from jaxpeft.study.grid import task_title
 from jaxpeft.study.store import Run
 
 Axis = str | int | float | None
@@ -109,7 +109,7 @@ def method_of(run: Run) -> str:
 
 def task_name(run: Run) -> str:
     """The name of the run's task: a config's, without its folder."""
-    return PurePath(str(run.axes.get("task") or run.config.get("name") or "unknown task")).name.removesuffix(".py")
+    return task_title(run.axes.get("task") or run.config.get("name") or "unknown task")
 
 
 def protocol(run: Run) -> str:

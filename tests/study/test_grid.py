@@ -140,6 +140,10 @@ def test_a_corpus_is_where_the_command_line_says(tmp_path):
         ({"axes": {"seed": (1, 1)}}, "axis 'seed' has 1 twice"),
         ({"axes": {"seed": ()}}, "experiment 'main' has no run"),
         ({"axes": {"task": ("mimic_triaj",)}}, "task 'mimic_triaj': no config file"),
+        (
+            {"axes": {"task": ("mimic_triage", "../configs/mimic_triage")}},
+            "tasks 'mimic_triage' and '../configs/mimic_triage' have one name in the report, 'mimic_triage': name one",
+        ),
         ({"experiments": {}}, "study 's' has no experiment"),
         ({"experiments": {"e": Grid({"seed": (1,)})}}, "experiment 'e' has no axis 'task'"),
         ({"axes": {"rank": (2,), "peft.lora.rank": (2,)}}, "axes 'rank' and 'peft.lora.rank' both set peft.lora.rank"),
