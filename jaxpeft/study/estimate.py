@@ -22,7 +22,7 @@ from jaxpeft.study.design import Device, Study, TaskSize
 from jaxpeft.study.grid import Planned
 from jaxpeft.tasks.registry import TASKS
 from jaxpeft.training.blueprint import draw
-from jaxpeft.training.cards import memory_limit
+from jaxpeft.training.cards import CARDS, memory_limit
 from jaxpeft.training.loop import seed_of
 from jaxpeft.training.plan_memory import padded_length, resident
 from jaxpeft.training.plan_work import step_operations
@@ -141,6 +141,8 @@ def _read_size(config_json: str) -> TaskSize:
 def table(study: Study, runs: Sequence[Planned]) -> str:
     """Runs that differ in their seed alone as one line, what they take, and totals, as text for a terminal."""
     estimator = Estimator(dict(study.sizes))
+    if unknown := [device.card for device in study.devices if device.card not in CARDS]:
+        raise InputError(f"the study's devices: no card {unknown[0]!r}; there are {', '.join(CARDS)}")
     limits = {device: (memory_limit(device.card, None) or (0, ""))[0] for device in study.devices}
     groups: dict[str, list[Planned]] = {}
     for run in runs:

@@ -3,6 +3,7 @@
 import pytest
 
 from jaxpeft.config import Config
+from jaxpeft.errors import InputError
 from jaxpeft.study import estimate
 from jaxpeft.study.__main__ import main
 from jaxpeft.study.design import Device, Study, TaskSize
@@ -75,6 +76,12 @@ def test_the_table_says_what_does_not_fit(monkeypatch):
     assert "h100-80g: 2 runs fit, 0.0 h; 0 do not fit" in shown
     assert "rtx2080ti-11g: 0 runs fit, 0.0 h; 2 do not fit" in shown
     assert "unknown: model.ref 'some/other'" in shown
+
+
+def test_a_card_that_nobody_knows_is_told():
+    study = Study("s", "?", {}, devices=(Device("h100", 60.0),))
+    with pytest.raises(InputError, match="the study's devices: no card 'h100'; there are t4-16g"):
+        estimate.table(study, [])
 
 
 def test_a_dry_run_writes_nothing(tmp_path, monkeypatch, capsys):
