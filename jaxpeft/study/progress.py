@@ -43,7 +43,8 @@ class Progress:
     def tick(self) -> None:
         """The run goes on: on a terminal its log's last line is shown."""
         if self._live and self._log is not None:
-            last = (self._log.read_text(encoding="utf-8", errors="replace").splitlines() or [""])[-1]
+            text = self._log.read_text(encoding="utf-8", errors="replace") if self._log.exists() else ""
+            last = (text.splitlines() or [""])[-1]
             print(f"\r\x1b[K    {_clock(time.monotonic() - self._began)}  {last[:90]}", end="", flush=True)
 
     def end(self, run: Planned, answer: Mapping[str, Any]) -> None:

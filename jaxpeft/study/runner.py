@@ -23,6 +23,7 @@ from jaxpeft.study import random_base, store
 from jaxpeft.study.grid import Planned
 from jaxpeft.study.progress import Progress
 
+LOGGED = {"PYTHONIOENCODING": "utf-8:backslashreplace"}  # what a run prints is for its log, whatever the locale
 WORKER = (sys.executable, "-m", "jaxpeft.study.worker")
 SECONDS_BETWEEN_LOOKS = 5.0  # at runs that another process has
 SECONDS_BETWEEN_SIGNS = 1.0  # of life on a terminal
@@ -212,7 +213,7 @@ class Worker:
                     stdout=file,
                     stderr=file,
                     pass_fds=[write],
-                    env=os.environ | self._environment,
+                    env=os.environ | LOGGED | self._environment,
                     cwd=self._directory,
                 )
             os.close(write)

@@ -198,6 +198,22 @@ def test_what_is_left_counts_no_run_that_is_over_already(stub, tmp_path, capsys)
     assert "done 3, failed 1, to do 0" in shown
 
 
+def test_a_log_is_utf_8_whatever_the_locale(stub, tmp_path, monkeypatch):
+    monkeypatch.setenv("PYTHONIOENCODING", "ascii")
+    monkeypatch.setattr(runner, "WORKER", (sys.executable, "-c", "print('≥ 65', flush=True)\n" + STUB))
+    assert run_all(planned("a"), tmp_path).finished == 1
+    assert store.log_file(tmp_path, "a").read_text(encoding="utf-8") == "≥ 65\n"
+
+
+def test_a_log_that_is_deleted_while_its_run_goes_on_ends_nothing(tmp_path, capsys):
+    (run,) = planned("a")
+    progress = Progress([run])
+    progress._live = True
+    progress.begin(run, tmp_path / "gone.log")
+    progress.tick()
+    assert "[1/1] a" in capsys.readouterr().out
+
+
 def test_shards_are_all_runs_and_share_none():
     runs = planned(*"abcdefg")
     shards = [runner.shard_of(runs, number, 3) for number in (1, 2, 3)]

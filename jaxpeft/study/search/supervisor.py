@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from jaxpeft.errors import InputError
+from jaxpeft.study.runner import LOGGED
 from jaxpeft.study.search.job import BAD_INPUT
 
 JOB = (sys.executable, "-m", "jaxpeft.study.search.job")
@@ -60,7 +61,12 @@ class _Job:
         self._answers, write = os.pipe()
         with log.open("ab") as file:
             self._process = subprocess.Popen(
-                [*JOB, job, str(write)], stdin=subprocess.PIPE, stdout=file, stderr=file, pass_fds=[write]
+                [*JOB, job, str(write)],
+                stdin=subprocess.PIPE,
+                stdout=file,
+                stderr=file,
+                pass_fds=[write],
+                env=os.environ | LOGGED,
             )
         os.close(write)
 
