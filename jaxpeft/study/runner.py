@@ -213,7 +213,7 @@ class Worker:
                     stdout=file,
                     stderr=file,
                     pass_fds=[write],
-                    env=os.environ | LOGGED | self._environment,
+                    env={**os.environ, **LOGGED, **self._environment},
                     cwd=self._directory,
                 )
             os.close(write)

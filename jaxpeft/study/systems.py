@@ -176,7 +176,8 @@ def _with_shared_axes(runs: Sequence[Run], experiments: Iterable[Iterable[str]])
     A run has the axes of the first experiment that holds it: the base of a study lacks the `rank` that it has in a
     sweep of ranks. Its config has it.
     """
-    by_id, points = {run.id: run for run in runs}, {}
+    by_id = {run.id: run for run in runs}
+    points: dict[tuple[str, str], Run] = {}
     for ids in experiments:
         members = [by_id[one] for one in ids if one in by_id]
         for axis in SWEEPS:
