@@ -133,6 +133,16 @@ def test_relative_paths_become_absolute(tmp_path, monkeypatch):
     assert config.model.ref.startswith("package:")
 
 
+def test_a_cache_that_does_not_exist_yet_is_named_as_it_will_be_once_it_does(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    config = Config()
+    config.data.cache_dir = "cache"
+    first = settle(config).data.cache_dir
+    (tmp_path / "cache").mkdir()
+    config.data.cache_dir = "cache"
+    assert settle(config).data.cache_dir == first == str(tmp_path / "cache")
+
+
 def test_fields_have_types_that_a_command_line_can_give():
     plain = {int, float, bool, str}
     for name, hint in hints().items():
