@@ -220,6 +220,8 @@ def changed(**changes):
         ({"data__max_length": 4}, "config.data.max_length is 4, expected at least 8"),
         ({"peft__target_regex": "(", "peft__method": "ia3"}, "is no regular expression"),
         ({"peft__target_regex": "x", "peft__target_modules": ("y",)}, "are both set: set one"),
+        ({"peft__target_modules": ("query",), "peft__method": "bitfit"}, "config.peft.target_modules is set, and peft"),
+        ({"peft__target_regex": "x", "peft__method": "prompt"}, "config.peft.target_regex is set, and peft.method"),
         ({"peft__target_regex": "x", "peft__lora__layers_to_transform": (0,)}, "are both set: name targets instead"),
         ({"peft__lora__layers_to_transform": (0, -1)}, "is (0, -1), expected numbers of layers, from 0"),
         ({"peft__lora__bias": "some"}, "config.peft.lora.bias is 'some', expected one of none, all, lora_only"),
