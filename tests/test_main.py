@@ -248,6 +248,26 @@ def test_a_base_that_changed_under_a_run_is_refused(refused, tmp_path, base, dat
     assert "holds other tensors than when this run began" in message
 
 
+@pytest.mark.parametrize("change", ["a row more", "another label", "a label more", "another validation row"])
+def test_data_that_changed_under_a_run_is_refused(change, refused, tmp_path, base, data, config_file):
+    shutil.copytree(data, tmp_path / "data")
+    cheap = {"peft__method": "head", "data__buckets": 1, "train__steps": 2, "train__checkpoint_every": 1}
+    file = config_file(data__path=str(tmp_path / "data"), **cheap)
+    leave_checkpoints(file, Workdir(tmp_path / "run"))
+    name = "validation" if "validation" in change else "train"
+    rows = [json.loads(line) for line in (data / f"{name}.jsonl").read_text().splitlines()]
+    if change == "a row more":
+        rows.append(rows[0])
+    elif "label" in change:
+        rows[0]["label"] = "fog" if "more" in change else next(one for one in tiny.LABELS if one != rows[0]["label"])
+    else:
+        rows[0]["text"] = rows[1]["text"]
+    tiny.write_jsonl(tmp_path / "data" / f"{name}.jsonl", rows)
+    message = refused(f"--config={file}")
+    assert "other examples" in message
+    assert len(list((tmp_path / "run" / "checkpoints").iterdir())) == 2
+
+
 def leave_checkpoints(file, workdir):
     """A run of this config that has checkpoints and no result."""
     namespace = {}
