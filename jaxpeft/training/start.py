@@ -9,6 +9,7 @@ import jax.numpy as jnp
 
 from jaxpeft import peft
 from jaxpeft.config import Config
+from jaxpeft.data.naming import listed
 from jaxpeft.data.splits import Splits
 from jaxpeft.data.tokenise import Examples, private_folder
 from jaxpeft.errors import InputError
@@ -156,8 +157,8 @@ def _label_problems(adapter: Adapter, ours: dict[str, Any]) -> Iterator[str]:
     if there != here and sorted(there) == sorted(here):
         yield f"its labels are in another order than the data's: set data.labels={tuple(there)!r}"
     elif there != here:
-        lacking = [", ".join(map(repr, sorted(set(one) - set(other)))) for one, other in ((there, here), (here, there))]
+        only_there, only_here = (listed(sorted(set(a) - set(b))) for a, b in ((there, here), (here, there)))
         yield (
             f"its {len(there)} labels are not the data's {len(here)}: "
-            f"only it has {lacking[0] or 'none'}, only the data has {lacking[1] or 'none'}"
+            f"only it has {only_there}, only the data has {only_here}"
         )
