@@ -165,7 +165,9 @@ def test_other_encodings_are_refused_by_line(tmp_path, name):
     line = 3 if "csv" in name else 1
     assert f"{name}:{line}: not UTF-8" in error(encoded)
     assert "iconv -f CP1252 -t UTF-8" in error(encoded)
-    assert f"{name}:1: not UTF-8" in error(put(tmp_path / name, content.encode("utf-16")))
+    as_exported = error(put(tmp_path / name, content.encode("utf-16")))
+    assert f"{name}:1: not UTF-8" in as_exported
+    assert "iconv -f UTF-16 -t UTF-8" in as_exported
 
 
 @pytest.mark.parametrize(
