@@ -21,7 +21,7 @@ from pathlib import Path  # noqa: E402
 from absl import app, flags, logging  # noqa: E402
 from ml_collections import config_flags  # noqa: E402
 
-from jaxpeft.command_line import DISK_ERRORS, parse, report, report_and_exit  # noqa: E402
+from jaxpeft.command_line import DISK_ERRORS, is_out_of_memory, parse, report, report_and_exit  # noqa: E402
 from jaxpeft.errors import InputError  # noqa: E402
 from jaxpeft.runtime import keep_freed_memory  # noqa: E402
 
@@ -54,6 +54,10 @@ def main(argv: Sequence[str]) -> None:
         report_and_exit(error)
     except OSError as error:
         if error.errno not in DISK_ERRORS:
+            raise
+        sys.exit(report(error))
+    except Exception as error:
+        if not is_out_of_memory(error):
             raise
         sys.exit(report(error))
 
