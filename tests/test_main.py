@@ -4,8 +4,10 @@ import errno
 import json
 import shutil
 
+import jax.numpy as jnp
 import pytest
 
+import jaxpeft
 from jaxpeft.training.workdir import Workdir
 from tests import tiny
 from tests.training.test_loop import make_loop
@@ -105,6 +107,7 @@ def test_a_config_file_that_does_not_work_says_why(refused, tmp_path, text, frag
         (["--mode=evaluate"], "--mode=evaluate needs --workdir=DIR"),
         (["--mode=evaluate", "--workdir=/nowhere/at/all"], "no such folder"),
         (["--mode=predict", "--workdir=x"], "needs --input=FILE and --output=FILE"),
+        (["--mode=export", "--workdir=x", "--config=configs/lora_bert.py"], "leave --config out"),
     ],
 )
 def test_a_mode_says_what_it_needs(cli, arguments, fragment):
@@ -308,3 +311,23 @@ def test_a_full_disk_is_a_message(refused, config_file, monkeypatch):
 
     monkeypatch.setattr(Workdir, "append_metrics", full)
     assert "No space left on device" in refused(f"--config={config_file()}")
+
+
+def test_a_workdir_below_home_is_found_though_a_shell_leaves_its_tilde(cli, finished, tmp_path, monkeypatch, data):
+    monkeypatch.setenv("HOME", str(finished.root.parent))
+    monkeypatch.chdir(tmp_path)
+    run = f"~/{finished.root.name}"
+    code, _, message = cli("--mode=predict", f"--workdir={run}", f"--input={data}/test.jsonl", "--output=out.jsonl")
+    assert (code, message) == (0, "")
+    assert jaxpeft.load(run).classes == tiny.LABELS
+    assert [path.name for path in tmp_path.iterdir()] == ["out.jsonl"]
+
+
+def test_too_little_memory_says_what_takes_less(refused, config_file, monkeypatch):
+    def too_much(*arguments, **others):
+        jnp.zeros(2**50).block_until_ready()
+
+    monkeypatch.setattr("jaxpeft.training.run.train", too_much)
+    message = refused(f"--config={config_file()}")
+    for field in ("train.batch_size", "data.max_length", "model.remat", "model.dtype"):
+        assert field in message
