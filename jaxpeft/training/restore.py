@@ -74,10 +74,19 @@ class Finished:
         ):
             if self.result[name] != ours and not allow_other_base:
                 raise InputError(
-                    f"model.ref {self.config.model.ref!r} is another base than the run was trained on: {name} is "
+                    f"model.ref {self.config.model.ref!r} {self._how_it_differs(name)}: {name} is "
                     f"{ours[:12]}, in result.json {self.result[name][:12]}; give the right one with --base=REF, "
                     "or --allow_other_base to score this one"
                 )
+
+    def _how_it_differs(self, name: str) -> str:
+        here, then = (versions["tokenizers"] for versions in (runtime.versions(), self.result["versions"]))
+        if name == "base_sha256" or here == then:
+            return "is another base than the run was trained on"
+        return (
+            "has the run's tensors, and a tokenizer that is another one or that its library describes in other words "
+            f"(tokenizers is at {here} here and was at {then})"
+        )
 
 
 class Restored(Finished):

@@ -76,6 +76,17 @@ def test_another_tokenizer_is_refused(finished, base, tmp_path):
         jaxpeft.load(str(finished.root), base=str(tmp_path / "base"))
 
 
+def test_a_tokenizer_that_another_version_of_its_library_describes_is_told_from_another_base(finished, tmp_path):
+    shutil.copytree(finished.root, tmp_path / "run")
+    result = json.loads(finished.result.read_text())
+    result["tokenizer_sha256"], result["versions"]["tokenizers"] = "0" * 64, "0.1.2"
+    (tmp_path / "run" / "result.json").write_text(json.dumps(result))
+    with pytest.raises(InputError, match=r"tokenizers is at .* here and was at 0\.1\.2") as raised:
+        jaxpeft.load(str(tmp_path / "run"))
+    assert "another base" not in str(raised.value)
+    assert jaxpeft.load(str(tmp_path / "run"), allow_other_base=True).classes == tiny.LABELS
+
+
 def test_texts_get_the_predictions_of_the_run(restored, finished, data):
     rows = [json.loads(line) for line in (data / "test.jsonl").read_text().splitlines()]
     recorded = [json.loads(line) for line in finished.predictions("test").read_text().splitlines()]
