@@ -1,5 +1,6 @@
 """The folder of a run: its files by name, written whole or not at all."""
 
+import contextlib
 import dataclasses
 import errno
 import json
@@ -10,6 +11,17 @@ from typing import Any
 
 from jaxpeft.config import Config, from_dict, leaves, to_json
 from jaxpeft.errors import InputError
+
+# Why a file or folder cannot be written, where that is the user's to mend.
+UNWRITABLE = (
+    errno.ENOSPC,
+    errno.EDQUOT,
+    errno.EACCES,
+    errno.EROFS,
+    errno.ENOTDIR,
+    errno.EISDIR,
+    errno.EEXIST,
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -162,6 +174,8 @@ def write_text(path: Path, text: str) -> None:
             os.fsync(file.fileno())
         temporary.replace(path)
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS):
+        with contextlib.suppress(OSError):
+            temporary.unlink()  # it may hold notes, where predictions were to be written
+        if error.errno in UNWRITABLE:
             raise InputError(f"{path} cannot be written: {error.strerror}; what was there is untouched") from None
         raise

@@ -173,3 +173,16 @@ def test_a_batch_that_does_not_divide_over_the_devices_here_is_scored_on_one(fin
     monkeypatch.setattr(parallel.jax, "local_device_count", lambda: 3)
     model = jaxpeft.load(str(tmp_path / "run"))
     assert np.isfinite(list(model.predict(["w1 w2"])[0]["probabilities"].values())).all()
+
+
+def test_one_text_in_place_of_a_list_and_pairs_in_place_of_texts_are_refused(restored):
+    with pytest.raises(InputError, match="expected a list of texts"):
+        restored.predict("w1 w2 w3")
+    with pytest.raises(InputError, match="the model was trained on single texts"):
+        restored.predict(["w1"], ["w2"])
+
+
+def test_half_a_character_in_a_column_that_nobody_reads_comes_out_as_it_went_in(restored, tmp_path):
+    (tmp_path / "in.jsonl").write_text('{"text": "w1", "cut": "smile \\ud83d"}\n')
+    assert predict_file(restored, tmp_path / "in.jsonl", tmp_path / "out.jsonl") == 1
+    assert json.loads((tmp_path / "out.jsonl").read_text())["cut"] == "smile \ud83d"
