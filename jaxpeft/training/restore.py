@@ -141,15 +141,20 @@ class Restored(Finished):
         (exclusive) in words and, for a text, `start_character` and `end_character`. Its words are runs of letters,
         runs of digits, and single other characters.
         """
+        if isinstance(texts, str):
+            raise InputError("expected a list of texts, found a single one: predict([text])")
         words = None if all(isinstance(text, str) for text in texts) else [list(text) for text in texts]
         joined = [text if isinstance(text, str) else " ".join(text) for text in texts]
         return self.predict_rows(Rows(joined, text_pair=None if pairs is None else list(pairs), tokens=words))
 
     def predict_rows(self, rows: Rows) -> list[dict[str, Any]]:
-        """The answer to each row, as `predict` has it."""
+        """The answer to each row, as `predict` has it. Raises InputError for pairs where training had texts."""
         if not len(rows):
             return []
         rows = self.task.readable(rows)
+        if (rows.text_pair is not None) != bool(self.result["pairs"]):
+            expected = "pairs of texts" if self.result["pairs"] else "single texts"
+            raise InputError(f"the model was trained on {expected}; see data.columns.text_pair")
         examples = Examples(rows, self.system.encoder.encode(rows))
         return list(self.task.said(self.task.answers(self._logits(examples), examples), rows))
 
@@ -217,15 +222,13 @@ def predict_file(restored: Restored, source: Path, target: Path) -> int:
     if target.suffix not in endings:
         raise InputError(f"--output={target}: expected a name that ends in {' or '.join(endings)}")
     rows, raw = read_rows(source, restored.config.data.columns, False, words=task.reads_words)
-    if (rows.text_pair is not None) != bool(restored.result["pairs"]):
-        expected = "pairs of texts" if restored.result["pairs"] else "single texts"
-        raise InputError(f"{source}: the model was trained on {expected}; see data.columns.text_pair")
     predictions = restored.predict_rows(rows)
     if target.suffix == ".jsonl":
         rows_out = (old | new for old, new in zip(raw, predictions, strict=True))
         text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows_out)
     else:
         text = _csv_text(raw, list(map(task.columns, predictions)))
+    text = text.encode("utf-8", "backslashreplace").decode()  # half a character, which JSON can escape and no file hold
     write_text(target, text)
     return len(raw)
 

@@ -138,6 +138,11 @@ def test_predict_refuses_what_it_cannot_write_or_read(restored, tmp_path):
     with pytest.raises(InputError, match="single texts"):
         predict_file(restored, pairs, tmp_path / "out.jsonl")
     assert not (tmp_path / "out.jsonl").exists()
+    (tmp_path / "folder.jsonl").mkdir()
+    for target in (tmp_path / "folder.jsonl", source / "out.jsonl"):
+        with pytest.raises(InputError, match="cannot be written"):
+            predict_file(restored, source, target)
+    assert not list(tmp_path.glob("*.partial"))
 
 
 def test_a_broken_run_is_refused_with_a_reason(finished, tmp_path):
