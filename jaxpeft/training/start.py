@@ -99,8 +99,17 @@ def announce(
     if model.ignored_tensors:
         progress.say(f"tensors of the checkpoint without use here: {', '.join(model.ignored_tensors)}")
     for name in SPLITS[1:]:
+        if shared := _shared_with_training(splits.report, name):
+            progress.say(f"{name} shares with training: {shared}")
         if unseen := splits.report[f"unseen_{name}_rows"]:
             progress.say(f"{name}: {unseen} rows have a label that training lacks; each counts as wrong")
+
+
+def _shared_with_training(report: Mapping[str, int], split: str) -> str:
+    """What a split and training both have, counted in words; nothing where they share nothing."""
+    kinds = {"": "texts", "_near": "nearly the same texts", "_patients": "patients", "_docs": "documents"}
+    counts = {kind: report.get(f"train_{split}{ending}", 0) for ending, kind in kinds.items()}
+    return ", ".join(f"{kind} {count:,}" for kind, count in counts.items() if count)
 
 
 def _fill(built: System, adapter: Adapter, config: Config) -> bool:
