@@ -260,3 +260,9 @@ def test_damaged_files_give_rows_or_one_clear_error(tmp_path, name, flips, dropp
         message = str(problem)
     assert "Wickersham" not in message
     assert "storm" not in message
+
+
+def test_rows_to_predict_on_may_lack_a_patient_here_and_there(tmp_path):
+    path = put(tmp_path / "new.csv", b"text,patient,id\nfirst,7,a\nsecond,,b\n")
+    rows, _ = read_rows(path, COLUMNS, require_label=False)
+    assert (rows.patient, rows.id) == (None, ["a", "b"])
