@@ -178,6 +178,8 @@ def _combination_problems(config: Config) -> Iterator[str]:
         yield f"config.data.labels is {data.labels!r}: expected two or more; on a command line write \"('a','b')\""
     if config.task in TASKS:
         yield from _task_problems(config)
+    if data.window_stride is not None and data.long_text != "windows":
+        yield f"config.data.window_stride is set, and config.data.long_text {data.long_text!r} has no windows"
     if data.max_length < 8:
         yield f"config.data.max_length is {data.max_length}, expected at least 8"
 

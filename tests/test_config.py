@@ -208,6 +208,7 @@ def changed(**changes):
         ({"data__split_lists": "x", "data__format": "csv"}, "config.data.split_lists is set, and data.format 'csv'"),
         ({"data__long_text": "middle"}, "is 'middle', expected one of head, tail, head_tail, windows"),
         ({"data__window_stride": 0}, "config.data.window_stride is 0, expected more than 0"),
+        ({"data__window_stride": 9}, "data.window_stride is set, and config.data.long_text 'head' has no windows"),
         ({"data__window_pooling": "last"}, "config.data.window_pooling is 'last', expected one of mean, max"),
         ({"data__negative_share": 0.0}, "config.data.negative_share is 0.0, expected a share above 0, up to 1"),
         ({"data__negative_share": 0.5}, "is for task relation_extraction, and the task is sequence_classification"),
