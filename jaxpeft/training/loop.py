@@ -211,11 +211,14 @@ class Loop:
         step, array = self._in_flight.popleft()
         loss = float(np.asarray(array).reshape(-1)[self.row])
         if not math.isfinite(loss):
-            raise DivergenceError(
-                f"the loss is {loss} at step {step}: lower train.learning_rate, set train.clip, or use "
-                f"model.dtype=float32; checkpoints of earlier steps are in {self.workdir.checkpoints}"
-            )
+            raise self._diverged(f"the loss is {loss} at step {step}")
         return {"step": step, "loss": loss, "learning_rate": float(self.learning_rates[step - 1, 0])}
+
+    def _diverged(self, what: str) -> DivergenceError:
+        return DivergenceError(
+            f"{what}: lower train.learning_rate, set train.clip, or use model.dtype=float32; "
+            f"checkpoints of earlier steps are in {self.workdir.checkpoints}"
+        )
 
     def _log(self, record: dict[str, Any]) -> None:
         self.clock.stop()
@@ -233,6 +236,8 @@ class Loop:
         record = self._next_record()
         with self.clock.evaluating():
             logits = self.evaluator.logits(self.trainable, self.frozen, self.validation)
+            if not np.isfinite(logits).all():  # the loss of a step is told before its update
+                raise self._diverged(f"logits of validation are not finite at step {self.position.step}")
             scores = self.task.scores(self.task.answers(logits, self.validation), self.validation, resamples=0)
             values = {name: interval["value"] for name, interval in scores.metrics.items()}
             self._keep_best(values)
