@@ -169,5 +169,5 @@ def _label_problems(adapter: Adapter, ours: dict[str, Any]) -> Iterator[str]:
         only_there, only_here = (listed(sorted(set(a) - set(b))) for a, b in ((there, here), (here, there)))
         yield (
             f"its {len(there)} labels are not the data's {len(here)}: "
-            f"only it has {only_there}, only the data has {only_here}"
+            f"only it has {only_there}; only the data has {only_here}"
         )
