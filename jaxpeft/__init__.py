@@ -30,7 +30,7 @@ def load(workdir: str, *, base: str | None = None, allow_other_base: bool = Fals
 
     from jaxpeft.training.restore import Restored
 
-    return Restored(Path(workdir), base=base, allow_other_base=allow_other_base)
+    return Restored(Path(workdir).expanduser(), base=base, allow_other_base=allow_other_base)
 
 
 def adapters(*, base: str | None = None) -> Adapters:

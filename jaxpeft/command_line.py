@@ -17,6 +17,10 @@ from jaxpeft.errors import InputError
 
 NONE = re.compile(r"--?config\.([\w.]+)=None")  # absl's parsers of numbers know no None; validation knows who may be
 DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS)
+OUT_OF_MEMORY = (
+    "out of memory: take a smaller train.batch_size (and train.accumulate for the difference) or data.max_length, "
+    "model.remat=True or model.dtype=bfloat16"
+)
 PATTERNS = re.compile(r"(--?config\.[\w.]+_pattern)=(.*)", re.DOTALL)
 NUMBERS = re.compile(r"(--?config\.population\.(?:alphas|learning_rates|head_learning_rates))=(.*)", re.DOTALL)
 
@@ -63,11 +67,18 @@ def report(error: BaseException) -> int:
     """Tells of an error: what a user can mend in one message, anything else with its traceback. Returns exit codes."""
     if isinstance(error, OSError) and error.errno in DISK_ERRORS:
         error = InputError(f"{error.filename or 'a file'}: {error.strerror}; what was written before is whole")
+    if is_out_of_memory(error):
+        error = InputError(OUT_OF_MEMORY)
     if isinstance(error, InputError):
         print(f"error: {error}", file=sys.stderr, flush=True)
         return 2
     traceback.print_exception(error)
     return 1
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether the host's or a device's memory did not suffice."""
+    return isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in str(error)  # so say all runtimes of XLA
 
 
 def _check_config_file(argv: Sequence[str]) -> None:

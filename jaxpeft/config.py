@@ -259,7 +259,8 @@ def settle(config: Config) -> Config:
         set_leaf(config, name, tuple(part for part in parts if part))
     for name in ("model.ref", "peft.init_from", "data.path", "data.split_lists", "data.cache_dir"):
         path = os.path.expanduser(values[name] or "")
-        if os.path.exists(path):  # else a package, a hub id, nothing, or an error later
+        # Else a package, a hub id, nothing, or an error later. A cache is made by the run, and is the same one then.
+        if os.path.exists(path) or (path and name == "data.cache_dir"):
             set_leaf(config, name, os.path.abspath(path))
     return config
 

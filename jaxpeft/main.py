@@ -14,6 +14,7 @@ import time
 STARTED = time.time()  # before the slow imports: a cold start is measured from here
 
 import functools  # noqa: E402
+import os  # noqa: E402
 import sys  # noqa: E402
 from collections.abc import Sequence  # noqa: E402
 from pathlib import Path  # noqa: E402
@@ -21,7 +22,7 @@ from pathlib import Path  # noqa: E402
 from absl import app, flags, logging  # noqa: E402
 from ml_collections import config_flags  # noqa: E402
 
-from jaxpeft.command_line import DISK_ERRORS, parse, report, report_and_exit  # noqa: E402
+from jaxpeft.command_line import DISK_ERRORS, is_out_of_memory, parse, report, report_and_exit  # noqa: E402
 from jaxpeft.errors import InputError  # noqa: E402
 from jaxpeft.runtime import keep_freed_memory  # noqa: E402
 
@@ -56,6 +57,10 @@ def main(argv: Sequence[str]) -> None:
         if error.errno not in DISK_ERRORS:
             raise
         sys.exit(report(error))
+    except Exception as error:
+        if not is_out_of_memory(error):
+            raise
+        sys.exit(report(error))
 
 
 def _config():
@@ -75,7 +80,7 @@ def _train() -> None:
 
     config = _config()
     with joined(COORDINATOR.value, PROCESSES.value, PROCESS.value, report):
-        train(config, Workdir(Path(WORKDIR.value or f"runs/{config.name}")), started=STARTED)
+        train(config, Workdir(_path(WORKDIR) or Path("runs", config.name)), started=STARTED)
 
 
 def _plan() -> None:
@@ -86,10 +91,18 @@ def _plan() -> None:
     print(plan_table(found))
 
 
+def _path(flag: flags.FlagHolder[str | None]) -> Path | None:
+    """What a flag names, if anything: a shell leaves the tilde of `--workdir=~/runs` to the program."""
+    return None if flag.value is None else Path(os.path.expanduser(flag.value))
+
+
 def _run(kind):
-    if WORKDIR.value is None:
+    if CONFIG.value is not None:
+        raise InputError(f"--mode={MODE.value} goes by the config.json of the workdir: leave --config out")
+    workdir = _path(WORKDIR)
+    if workdir is None:
         raise InputError(f"--mode={MODE.value} needs --workdir=DIR, the folder of a finished run")
-    return kind(Path(WORKDIR.value), base=BASE.value, allow_other_base=ALLOW_OTHER_BASE.value)
+    return kind(workdir, base=BASE.value, allow_other_base=ALLOW_OTHER_BASE.value)
 
 
 def _evaluate() -> None:
@@ -102,10 +115,11 @@ def _evaluate() -> None:
 def _predict() -> None:
     from jaxpeft.training.restore import Restored, predict_file
 
-    if INPUT.value is None or OUTPUT.value is None:
+    source, target = _path(INPUT), _path(OUTPUT)
+    if source is None or target is None:
         raise InputError("--mode=predict needs --input=FILE and --output=FILE")
-    count = predict_file(_run(Restored), Path(INPUT.value), Path(OUTPUT.value))
-    print(f"{count} rows written to {OUTPUT.value}")
+    count = predict_file(_run(Restored), source, target)
+    print(f"{count} rows written to {target}")
 
 
 def _export() -> None:
@@ -126,7 +140,7 @@ def _merge() -> None:
 
 
 def _write(writer, run) -> None:
-    print(f"written to {writer(run.config, run.system, run.trainable, run.workdir, OUTPUT.value)}")
+    print(f"written to {writer(run.config, run.system, run.trainable, run.workdir, _path(OUTPUT))}")
 
 
 MODES = {

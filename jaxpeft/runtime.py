@@ -38,15 +38,15 @@ def set_compilation_cache(workdir: Path) -> Path:
 
 
 def cache_folder(workdir: Path) -> Path:
-    """`JAX_COMPILATION_CACHE_DIR` if set, else the user's cache folder, else (HOME not writable) the workdir."""
+    """`JAX_COMPILATION_CACHE_DIR` if set, else the user's cache folder, else (no HOME to write to) the workdir."""
     if chosen := os.environ.get("JAX_COMPILATION_CACHE_DIR"):
         return Path(chosen)
-    home = Path(os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser()) / "jaxpeft" / "xla"
     try:
+        home = Path(os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser()) / "jaxpeft" / "xla"
         home.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=home):
             return home
-    except OSError:
+    except (OSError, RuntimeError):  # the latter for a user without a home, as containers may have
         return workdir / "cache" / "xla"
 
 

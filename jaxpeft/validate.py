@@ -150,6 +150,7 @@ def _combination_problems(config: Config) -> Iterator[str]:
             yield f"config.{field} is for parallel=sharded, and config.parallel is {config.parallel!r}"
         if peft.method == "full":
             yield f"config.{field} splits what is frozen, and config.peft.method 'full' freezes nothing"
+    yield from _target_problems(config)
     if peft.target_regex is not None:
         if peft.target_modules:
             yield "config.peft.target_modules and config.peft.target_regex are both set: set one"
@@ -177,8 +178,22 @@ def _combination_problems(config: Config) -> Iterator[str]:
         yield f"config.data.labels is {data.labels!r}: expected two or more; on a command line write \"('a','b')\""
     if config.task in TASKS:
         yield from _task_problems(config)
+    if data.window_stride is not None and data.long_text != "windows":
+        yield f"config.data.window_stride is set, and config.data.long_text {data.long_text!r} has no windows"
     if data.max_length < 8:
         yield f"config.data.max_length is {data.max_length}, expected at least 8"
+
+
+def _target_problems(config: Config) -> Iterator[str]:
+    """Targets of a method that has none would be passed over."""
+    peft = config.peft
+    takes = [name for name, method in METHODS.items() if method.wrap is not None]
+    for field in ("target_modules", "target_regex"):
+        if getattr(peft, field) and peft.method in METHODS and peft.method not in takes:
+            yield (
+                f"config.peft.{field} is set, and peft.method {peft.method!r} stands in no modules of its own choice: "
+                f"leave it out, or take {' or '.join(takes)}"
+            )
 
 
 def _presence_problems(config: Config) -> Iterator[str]:

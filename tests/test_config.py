@@ -133,6 +133,16 @@ def test_relative_paths_become_absolute(tmp_path, monkeypatch):
     assert config.model.ref.startswith("package:")
 
 
+def test_a_cache_that_does_not_exist_yet_is_named_as_it_will_be_once_it_does(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    config = Config()
+    config.data.cache_dir = "cache"
+    first = settle(config).data.cache_dir
+    (tmp_path / "cache").mkdir()
+    config.data.cache_dir = "cache"
+    assert settle(config).data.cache_dir == first == str(tmp_path / "cache")
+
+
 def test_fields_have_types_that_a_command_line_can_give():
     plain = {int, float, bool, str}
     for name, hint in hints().items():
@@ -198,6 +208,7 @@ def changed(**changes):
         ({"data__split_lists": "x", "data__format": "csv"}, "config.data.split_lists is set, and data.format 'csv'"),
         ({"data__long_text": "middle"}, "is 'middle', expected one of head, tail, head_tail, windows"),
         ({"data__window_stride": 0}, "config.data.window_stride is 0, expected more than 0"),
+        ({"data__window_stride": 9}, "data.window_stride is set, and config.data.long_text 'head' has no windows"),
         ({"data__window_pooling": "last"}, "config.data.window_pooling is 'last', expected one of mean, max"),
         ({"data__negative_share": 0.0}, "config.data.negative_share is 0.0, expected a share above 0, up to 1"),
         ({"data__negative_share": 0.5}, "is for task relation_extraction, and the task is sequence_classification"),
@@ -210,6 +221,8 @@ def changed(**changes):
         ({"data__max_length": 4}, "config.data.max_length is 4, expected at least 8"),
         ({"peft__target_regex": "(", "peft__method": "ia3"}, "is no regular expression"),
         ({"peft__target_regex": "x", "peft__target_modules": ("y",)}, "are both set: set one"),
+        ({"peft__target_modules": ("query",), "peft__method": "bitfit"}, "config.peft.target_modules is set, and peft"),
+        ({"peft__target_regex": "x", "peft__method": "prompt"}, "config.peft.target_regex is set, and peft.method"),
         ({"peft__target_regex": "x", "peft__lora__layers_to_transform": (0,)}, "are both set: name targets instead"),
         ({"peft__lora__layers_to_transform": (0, -1)}, "is (0, -1), expected numbers of layers, from 0"),
         ({"peft__lora__bias": "some"}, "config.peft.lora.bias is 'some', expected one of none, all, lora_only"),

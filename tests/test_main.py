@@ -4,8 +4,10 @@ import errno
 import json
 import shutil
 
+import jax.numpy as jnp
 import pytest
 
+import jaxpeft
 from jaxpeft.training.workdir import Workdir
 from tests import tiny
 from tests.training.test_loop import make_loop
@@ -111,6 +113,7 @@ def test_a_config_file_from_windows_is_read(refused, config_file):
         (["--mode=evaluate"], "--mode=evaluate needs --workdir=DIR"),
         (["--mode=evaluate", "--workdir=/nowhere/at/all"], "no such folder"),
         (["--mode=predict", "--workdir=x"], "needs --input=FILE and --output=FILE"),
+        (["--mode=export", "--workdir=x", "--config=configs/lora_bert.py"], "leave --config out"),
     ],
 )
 def test_a_mode_says_what_it_needs(cli, arguments, fragment):
@@ -254,6 +257,26 @@ def test_a_base_that_changed_under_a_run_is_refused(refused, tmp_path, base, dat
     assert "holds other tensors than when this run began" in message
 
 
+@pytest.mark.parametrize("change", ["a row more", "another label", "a label more", "another validation row"])
+def test_data_that_changed_under_a_run_is_refused(change, refused, tmp_path, base, data, config_file):
+    shutil.copytree(data, tmp_path / "data")
+    cheap = {"peft__method": "head", "data__buckets": 1, "train__steps": 2, "train__checkpoint_every": 1}
+    file = config_file(data__path=str(tmp_path / "data"), **cheap)
+    leave_checkpoints(file, Workdir(tmp_path / "run"))
+    name = "validation" if "validation" in change else "train"
+    rows = [json.loads(line) for line in (data / f"{name}.jsonl").read_text().splitlines()]
+    if change == "a row more":
+        rows.append(rows[0])
+    elif "label" in change:
+        rows[0]["label"] = "fog" if "more" in change else next(one for one in tiny.LABELS if one != rows[0]["label"])
+    else:
+        rows[0]["text"] = rows[1]["text"]
+    tiny.write_jsonl(tmp_path / "data" / f"{name}.jsonl", rows)
+    message = refused(f"--config={file}")
+    assert "other examples" in message
+    assert len(list((tmp_path / "run" / "checkpoints").iterdir())) == 2
+
+
 def leave_checkpoints(file, workdir):
     """A run of this config that has checkpoints and no result."""
     namespace = {}
@@ -294,3 +317,23 @@ def test_a_full_disk_is_a_message(refused, config_file, monkeypatch):
 
     monkeypatch.setattr(Workdir, "append_metrics", full)
     assert "No space left on device" in refused(f"--config={config_file()}")
+
+
+def test_a_workdir_below_home_is_found_though_a_shell_leaves_its_tilde(cli, finished, tmp_path, monkeypatch, data):
+    monkeypatch.setenv("HOME", str(finished.root.parent))
+    monkeypatch.chdir(tmp_path)
+    run = f"~/{finished.root.name}"
+    code, _, message = cli("--mode=predict", f"--workdir={run}", f"--input={data}/test.jsonl", "--output=out.jsonl")
+    assert (code, message) == (0, "")
+    assert jaxpeft.load(run).classes == tiny.LABELS
+    assert [path.name for path in tmp_path.iterdir()] == ["out.jsonl"]
+
+
+def test_too_little_memory_says_what_takes_less(refused, config_file, monkeypatch):
+    def too_much(*arguments, **others):
+        jnp.zeros(2**50).block_until_ready()
+
+    monkeypatch.setattr("jaxpeft.training.run.train", too_much)
+    message = refused(f"--config={config_file()}")
+    for field in ("train.batch_size", "data.max_length", "model.remat", "model.dtype"):
+        assert field in message

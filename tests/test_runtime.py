@@ -36,3 +36,11 @@ def test_memory_that_was_given_back_still_counts_once_it_was_seen():
             block[page] = 1
         memory.sample()
     assert memory.report()["peak_bytes"] > 0.9 * 2**26
+
+
+def test_compiled_programs_go_into_the_workdir_of_a_user_without_a_home(home, tmp_path, monkeypatch):
+    def unknown(path):
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr(Path, "expanduser", unknown)
+    assert cache_folder(tmp_path / "run") == tmp_path / "run" / "cache" / "xla"

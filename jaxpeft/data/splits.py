@@ -11,6 +11,7 @@ from jaxpeft.data.rows import Corpus, Rows
 from jaxpeft.errors import InputError
 
 _VALIDATION_SHARE = 0.1  # of the training rows, where the source has no validation split
+_ENOUGH_ROWS = 40  # to tell a column of labels from one of anything else
 _PAIRS = (("train", "test"), ("train", "validation"), ("validation", "test"))
 
 
@@ -41,8 +42,8 @@ def make_splits(
     rows a label (see `few_shot_splits`). `near` looks for texts that are nearly the same in two splits.
 
     Raises:
-        InputError: an empty split, fewer than two labels (of entities: none), training labels that `labels`
-            lacks, or a group that straddles splits that the source did not publish.
+        InputError: an empty split, fewer than two labels (of entities: none) or nearly as many as rows, training
+            labels that `labels` lacks, or a group that straddles splits that the source did not publish.
     """
     report = dict(corpus.report)
     splits = dict(corpus.splits)
@@ -76,6 +77,11 @@ def _refuse_empty(splits: dict[str, Rows]) -> None:
 
 def _classes(train: Rows, labels: tuple[str, ...]) -> tuple[str, ...]:
     found = sorted(set().union(*train.answers or ()))
+    if train.label is not None and not labels and len(train) >= _ENOUGH_ROWS and 2 * len(found) > len(train):
+        raise InputError(  # a column of notes would become the names of classes, which are written and printed
+            f"{len(found)} labels among {len(train)} training rows: is data.columns.label the right one? "
+            "If it is, name them in data.labels"
+        )
     classes = labels or tuple(found)
     if len(set(classes)) < len(classes):
         raise InputError(f"data.labels names a label twice: {listed(classes)}")

@@ -5,6 +5,8 @@ import dataclasses
 import hashlib
 import os
 import tempfile
+import zipfile
+import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -64,6 +66,11 @@ class Examples:
     def __len__(self) -> int:
         return len(self.rows)
 
+    def checksum(self) -> int:
+        """Of the tokens and the answers: another one means other data."""
+        answers = repr(self.rows.label or self.rows.tags).encode()
+        return zlib.crc32(self.encoded.ids.tobytes() + self.encoded.starts.tobytes() + answers)
+
 
 @dataclasses.dataclass(frozen=True)
 class TextEncoder:
@@ -84,8 +91,8 @@ class TextEncoder:
         if cache is None:
             return self._encode(rows)
         path = cache / f"{self._key(rows)}.npz"
-        if path.exists():
-            return _read(path)
+        if (known := _read(path)) is not None:
+            return known
         encoded = self._encode(rows)
         _write(path, encoded)
         return encoded
@@ -235,13 +242,21 @@ def _write(path: Path, encoded: Encoded) -> None:
     """Whole or not at all: another process may be writing the same file."""
     private_folder(path.parent)
     handle, temporary = tempfile.mkstemp(dir=path.parent, suffix=".partial")
-    with os.fdopen(handle, "wb") as file:
-        columns = {name: value for name, value in vars(encoded).items() if value is not None}
-        np.savez(file, **columns)
-    os.replace(temporary, path)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            columns = {name: value for name, value in vars(encoded).items() if value is not None}
+            np.savez(file, **columns)
+        os.replace(temporary, path)
+    except BaseException:
+        os.unlink(temporary)
+        raise
 
 
-def _read(path: Path) -> Encoded:
-    with np.load(path, allow_pickle=False) as file:
-        columns: dict[str, Any] = dict(file)
+def _read(path: Path) -> Encoded | None:
+    """None where there is no such file, or one that the machine's end cut short."""
+    try:
+        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
+            columns: dict[str, Any] = dict(file)
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile):
+        return None
     return Encoded(**columns | {name: int(columns[name]) for name in ("truncated", "words_cut")})

@@ -30,11 +30,6 @@ def load_tokenizer(folder: Path, *, lowercase: str, words: bool = False) -> tupl
     return tokenizer, hashlib.sha256(tokenizer.to_str().encode()).hexdigest()
 
 
-def space_before_words(tokenizer: tokenizers.Tokenizer) -> bool:
-    """Whether a byte-level tokenizer, RoBERTa's, puts a space before what it is given."""
-    return any(part.get("add_prefix_space") for part in _byte_levels(json.loads(tokenizer.to_str())))
-
-
 def _with_space_before(tokenizer: tokenizers.Tokenizer) -> tokenizers.Tokenizer:
     """Byte-level vocabularies tell where a word begins by the space before it: words without text need theirs."""
     definition = json.loads(tokenizer.to_str())

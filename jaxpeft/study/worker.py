@@ -21,7 +21,6 @@ from absl import logging  # noqa: E402
 
 from jaxpeft.runtime import keep_freed_memory  # noqa: E402
 
-OUT_OF_MEMORY = "RESOURCE_EXHAUSTED"  # in the message of every runtime of XLA's
 KILL_ME_FIRST = "500"  # of -1000 to 1000: where memory runs out the study's own process should stay
 
 
@@ -88,18 +87,15 @@ def _run(job: dict[str, Any], started: float) -> dict[str, Any]:
 
 def told(error: Exception) -> tuple[str, str]:
     """The kind of an error, and a message without a word of any note."""
-    from jaxpeft.command_line import DISK_ERRORS
+    from jaxpeft.command_line import DISK_ERRORS, OUT_OF_MEMORY, is_out_of_memory
     from jaxpeft.errors import InputError
 
     if isinstance(error, InputError):
         return "input", str(error)
     if isinstance(error, OSError) and error.errno in DISK_ERRORS:
         return "input", f"{error.filename or 'a file'}: {error.strerror}"
-    if isinstance(error, MemoryError) or OUT_OF_MEMORY in str(error):
-        return "memory", (
-            "out of memory: take a smaller train.batch_size (and train.accumulate for the difference) or "
-            "data.max_length, model.remat=True or model.dtype=bfloat16"
-        )
+    if is_out_of_memory(error):
+        return "memory", OUT_OF_MEMORY
     # Anybody's message may quote what it could not read, so of others only the type and the place are told.
     place = traceback.extract_tb(error.__traceback__)[-1]
     return "fault", f"{type(error).__name__} at {Path(place.filename).name}:{place.lineno}"

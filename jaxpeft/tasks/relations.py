@@ -18,6 +18,7 @@ from collections.abc import Hashable, Sequence
 
 import numpy as np
 
+from jaxpeft.data.naming import listed
 from jaxpeft.errors import InputError
 from jaxpeft.tasks.clusters import cluster_of_rows, mean_of_defined, ratio, score_sums, sum_by_cluster
 from jaxpeft.tasks.metrics import ClassificationScores, classification_scores
@@ -66,7 +67,7 @@ def index_of_negative(negative_label: str, names: Sequence[str]) -> int:
     """Where among `names` the label of pairs without a relation stands. Raises InputError where it does not."""
     if negative_label not in names:
         raise InputError(
-            f"data.negative_label is {negative_label!r}, which is none of the labels {', '.join(names)}: "
+            f"data.negative_label is {negative_label!r}, which is none of the labels {listed(names)}: "
             "name the label of pairs without a relation"
         )
     return list(names).index(negative_label)

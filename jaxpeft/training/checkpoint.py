@@ -47,22 +47,30 @@ class Checkpoints:
         self._checkpointer.save_checkpointables_async(step, items, custom_metadata=position, force=True, overwrite=True)
 
     def restore(
-        self, trainable: Tree, optimizer: Any, report: Callable[[str], None]
+        self,
+        trainable: Tree,
+        optimizer: Any,
+        check: Callable[[Position], None],
+        report: Callable[[str], None],
     ) -> tuple[Tree, Any, Tree, Position] | None:
         """The newest checkpoint that can be read, as (trainable, optimizer, best, position); None without one.
 
         The given trees say which arrays are expected, and on which devices. An unreadable checkpoint is passed
-        over for the one before, and `report` says so. For the first process, which tells the others: each reading for
-        itself, they could disagree on which checkpoint is readable.
+        over for the one before, and `report` says so. `check` is shown the position first, and may raise InputError:
+        of other data a checkpoint may have other shapes. For the first process, which tells the others: each reading
+        for itself, they could disagree on which checkpoint is readable.
         """
         for metadata in sorted(self._checkpointer.checkpoints, key=lambda found: found.step, reverse=True):
             expected = {"trainable": trainable, "optimizer": _flat(optimizer), "best": trainable}
             try:
-                with _alone():
-                    items = ocp.load_checkpointables(self._folder / str(metadata.step), _abstract(expected))
                 position = self._checkpointer.metadata(metadata.step).custom_metadata
                 if not isinstance(position, dict) or position.get("step") != metadata.step:
                     raise ValueError("its position is lost")
+                check(position)
+                with _alone():
+                    items = ocp.load_checkpointables(self._folder / str(metadata.step), _abstract(expected))
+            except InputError:
+                raise
             except Exception as error:  # orbax names a truncated file an incompatible handler, among much else
                 report(
                     f"checkpoint {metadata.step} is unreadable ({type(error).__name__}): passed over for the one before"

@@ -17,7 +17,7 @@ def can_export(method: str) -> bool:
     return method in FORMATS or peft.METHODS[method].trains is not None
 
 
-def export(config: Config, system: System, trainable: peft.Tree, workdir: Workdir, output: str | None = None) -> Path:
+def export(config: Config, system: System, trainable: peft.Tree, workdir: Workdir, output: Path | None = None) -> Path:
     """Writes the adapter, or the whole model where the base itself was trained, and returns the folder.
 
     That is adapter/ or model/ of the workdir, or `output`. Raises InputError for a method that leaves neither, and
@@ -29,16 +29,16 @@ def export(config: Config, system: System, trainable: peft.Tree, workdir: Workdi
             f"method {method!r} leaves no adapter to export: --mode=merge writes the whole model, its head included"
         )
     write, folder = (write_adapter, workdir.adapter) if method in FORMATS else (write_model, workdir.model)
-    folder = Path(output) if output else folder
+    folder = output or folder
     write(folder, config, system, trainable)
     return folder
 
 
-def merge(config: Config, system: System, trainable: peft.Tree, workdir: Workdir, output: str | None = None) -> Path:
+def merge(config: Config, system: System, trainable: peft.Tree, workdir: Workdir, output: Path | None = None) -> Path:
     """Writes the whole model, adapters merged, to the workdir's model/ or to `output`, and returns the folder.
 
     Raises InputError for adapters that cannot be merged, and for a folder that holds other files.
     """
-    folder = Path(output) if output else workdir.model
+    folder = output or workdir.model
     write_model(folder, config, system, trainable)
     return folder

@@ -1,7 +1,6 @@
 """Folders that others read, as adapters and models: written whole or not at all, and never over somebody else's."""
 
 import contextlib
-import errno
 import json
 import os
 import shutil
@@ -10,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from jaxpeft.errors import InputError
-from jaxpeft.training.workdir import write_json
+from jaxpeft.training.workdir import UNWRITABLE, write_json
 
 LABELS = "labels.json"  # what is written into each, and tells that a folder is ours
 FORMAT = 1
@@ -39,7 +38,7 @@ def whole_folder(folder: Path, labels: Mapping[str, Any]) -> Iterator[Path]:
         temporary.rename(folder)
         shutil.rmtree(old, ignore_errors=True)
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS, errno.ENOTDIR, errno.EEXIST):
+        if error.errno in UNWRITABLE:
             raise InputError(f"{folder} cannot be written: {error.strerror}; what was there is untouched") from None
         raise
     finally:

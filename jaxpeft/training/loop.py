@@ -22,7 +22,7 @@ from jaxpeft.training.checkpoint import Checkpoints
 from jaxpeft.training.evaluation import Evaluator
 from jaxpeft.training.optimizer import learning_rates, optimizer
 from jaxpeft.training.parallel import Placement
-from jaxpeft.training.position import Clock, DivergenceError, OnEvaluation, Outcome, Position, check_base
+from jaxpeft.training.position import Clock, DivergenceError, OnEvaluation, Outcome, Position, check_same
 from jaxpeft.training.progress import Progress
 from jaxpeft.training.step import train_step
 from jaxpeft.training.system import System
@@ -57,6 +57,7 @@ class Loop:
     ):
         self.config, self.system, self.task = config, system, task
         self.train, self.targets, self.validation = train, task.targets(train), validation
+        self.checksums = [train.checksum(), validation.checksum()]
         self.buckets, self.packing, self.placement, self.evaluator = buckets, packing, placement, evaluator
         self.workdir, self.progress, self.memory, self.on_evaluation = workdir, progress, memory, on_evaluation
         settings = config.train
@@ -113,20 +114,27 @@ class Loop:
     def _resume(self) -> None:
         trainable, state = self.system.trainable, self.update.init(self.system.trainable)
         first = processes.is_first()
-        found = self.checkpoints.restore(trainable, state, self.progress.say) if first else None
+        found = self.checkpoints.restore(trainable, state, self.check, self.progress.say) if first else None
         position = processes.shared(found and found[3])
         if position is None:
-            self.best, self.position = on_host(trainable), Position(self.system.base_sha256)
+            self.best, self.position = on_host(trainable), self.beginning()
         else:
             trainable, state, self.best = processes.shared_tree(found[:3] if found else (trainable, state, trainable))
             self.position = Position(**position)
-            check_base(self.config, self.system, self.position)
             self.progress.say(f"continues at step {self.position.step} of {self.total}")
         if first:
             self.workdir.cut_metrics(self.position.step)
         self.trainable, self.state = self.placement.replicate(trainable), self.placement.replicate(state)
         self.frozen = self.placement.place_frozen(self.system.frozen)
         self._saved_at = time.monotonic()
+
+    def beginning(self) -> Position:
+        """Where a run begins."""
+        return Position(self.system.base_sha256, self.checksums)
+
+    def check(self, position: dict[str, Any]) -> None:
+        """Raises InputError where a checkpoint's position is one on another base or other data."""
+        check_same(self.config, self.system, self.checksums, Position(**position))
 
     # One step
 
@@ -203,11 +211,14 @@ class Loop:
         step, array = self._in_flight.popleft()
         loss = float(np.asarray(array).reshape(-1)[self.row])
         if not math.isfinite(loss):
-            raise DivergenceError(
-                f"the loss is {loss} at step {step}: lower train.learning_rate, set train.clip, or use "
-                f"model.dtype=float32; checkpoints of earlier steps are in {self.workdir.checkpoints}"
-            )
+            raise self._diverged(f"the loss is {loss} at step {step}")
         return {"step": step, "loss": loss, "learning_rate": float(self.learning_rates[step - 1, 0])}
+
+    def _diverged(self, what: str) -> DivergenceError:
+        return DivergenceError(
+            f"{what}: lower train.learning_rate, set train.clip, or use model.dtype=float32; "
+            f"checkpoints of earlier steps are in {self.workdir.checkpoints}"
+        )
 
     def _log(self, record: dict[str, Any]) -> None:
         self.clock.stop()
@@ -225,6 +236,8 @@ class Loop:
         record = self._next_record()
         with self.clock.evaluating():
             logits = self.evaluator.logits(self.trainable, self.frozen, self.validation)
+            if not np.isfinite(logits).all():  # the loss of a step is told before its update
+                raise self._diverged(f"logits of validation are not finite at step {self.position.step}")
             scores = self.task.scores(self.task.answers(logits, self.validation), self.validation, resamples=0)
             values = {name: interval["value"] for name, interval in scores.metrics.items()}
             self._keep_best(values)

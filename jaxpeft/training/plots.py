@@ -160,8 +160,7 @@ def _draw_losses(axes: "Axes", steps: np.ndarray, losses: np.ndarray) -> None:
 
 def _draw_scores(axes: "Axes", steps: np.ndarray, scores: np.ndarray, metric: str) -> None:
     """The validation scores, with the best one named."""
-    falling = metric in ("ece", "brier")  # the lower, the better
-    best = int(scores.argmin() if falling else scores.argmax())
+    best = int(scores.argmax())
     axes.set_title(f"Validation {metric}")
     axes.plot(steps, scores, color=ORANGE, linewidth=2.0, marker="o", markersize=4)
     axes.plot(
@@ -171,10 +170,10 @@ def _draw_scores(axes: "Axes", steps: np.ndarray, scores: np.ndarray, metric: st
     axes.annotate(
         f"{scores[best]:.3f} at step {steps[best]:.0f}",
         (steps[best], scores[best]),
-        xytext=(5 if right_half else -5, -9 if falling else 9),  # on the side where no other point can be
+        xytext=(5 if right_half else -5, 9),  # on the side where no other point can be
         textcoords="offset points",
         ha="right" if right_half else "left",
-        va="top" if falling else "bottom",
+        va="bottom",
         color=GREY,
     )
     axes.grid(axis="y")

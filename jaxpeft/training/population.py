@@ -24,7 +24,7 @@ from jaxpeft.training.checkpoint import Checkpoints
 from jaxpeft.training.loop import SECONDS_BETWEEN_CHECKPOINTS, STEPS_IN_FLIGHT, Loop, on_host, seed_of
 from jaxpeft.training.optimizer import optimizer_at
 from jaxpeft.training.parallel import Placement
-from jaxpeft.training.position import Clock, DivergenceError, Outcome, Position, check_base
+from jaxpeft.training.position import Clock, DivergenceError, Outcome, Position
 from jaxpeft.training.progress import Progress
 from jaxpeft.training.step import Arrays, population_step
 from jaxpeft.training.system import System
@@ -62,7 +62,6 @@ class Member(Loop):
 
     def begin(self, position: Position, best: Tree, clock: Clock) -> None:
         """Takes up the run where it was."""
-        check_base(self.config, self.system, position)
         self.position, self.best, self.clock = position, best, clock
         self.frozen = self.placement.place_frozen(self.system.frozen)
         self.workdir.cut_metrics(position.step)
@@ -159,10 +158,10 @@ class Population:
     def _resume(self) -> None:
         trainable = self._stacked([member.system.trainable for member in self.members])
         state = jax.vmap(self._rule_at(jnp.zeros(2)).init)(trainable)
-        found = self.checkpoints.restore(trainable, state, self.progress.say)
+        found = self.checkpoints.restore(trainable, state, self._check, self.progress.say)
         if found is None:
             self.position = Position(self.common.base_sha256)
-            starts = {member.name: Position(self.common.base_sha256) for member in self.members}
+            starts = {member.name: member.beginning() for member in self.members}
             best = trainable
         else:
             trainable, state, best, saved = found
@@ -175,6 +174,11 @@ class Population:
         self.trainable, self.state = self.placement.replicate(trainable), self.placement.replicate(state)
         self.frozen = self.placement.place_frozen(self.common.frozen)
         self._saved_at = time.monotonic()
+
+    def _check(self, saved: dict[str, Any]) -> None:
+        """Raises InputError where a member's data or base is another than when it began."""
+        for member in self.members:
+            member.check(saved["members"][member.name])
 
     def _take_step(self, going: Sequence[Member]) -> None:
         number = self.position.step

@@ -17,6 +17,7 @@ class Position:
     """How far a run is: what a checkpoint holds besides arrays. Seconds and counts sum over restarts."""
 
     base_sha256: str
+    checksums: list[int] | None = None  # of what trains and of what validates; None: of an earlier version
     step: int = 0
     best_step: int = 0
     best_value: float | None = None
@@ -80,8 +81,13 @@ class Outcome:
     tested_step: int
 
 
-def check_base(config: Config, system: System, position: Position) -> None:
-    """Raises InputError where the base is another than the one that a run began with."""
+def check_same(config: Config, system: System, checksums: list[int], position: Position) -> None:
+    """Raises InputError where the base or the data, by its checksums, is another than what a run began with."""
+    if position.checksums not in (None, checksums):
+        raise InputError(
+            f"data.path {config.data.path!r} holds other examples for training or validation than when this run began, "
+            "or they are other tokens now: give the first data, or start in another --workdir"
+        )
     if position.base_sha256 != system.base_sha256:
         raise InputError(
             f"model.ref {config.model.ref!r} holds other tensors than when this run began "

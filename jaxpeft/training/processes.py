@@ -74,12 +74,20 @@ def _initialize(coordinator: str | None, processes: int | None, process: int | N
 
 
 def in_cluster() -> bool:
-    """Whether Slurm, Open MPI or Kubernetes started this process as one of several, so that JAX finds the others."""
+    """Whether Slurm, Open MPI or Kubernetes started this process as one of several, so that JAX finds the others.
+
+    Raises InputError where Open MPI did and JAX cannot find them: each would train alone, in the same workdir.
+    """
     found = os.environ
     if "SLURM_STEP_NODELIST" in found and "SLURM_PROCID" in found:  # of a step: `sbatch` alone sets neither
         return int(found.get("SLURM_NTASKS", "1")) > 1
-    if "OMPI_MCA_orte_hnp_uri" in found:
-        return int(found.get("OMPI_COMM_WORLD_SIZE", "1")) > 1
+    if int(found.get("OMPI_COMM_WORLD_SIZE", "1")) > 1:
+        if "OMPI_MCA_orte_hnp_uri" not in found:
+            raise InputError(
+                "this Open MPI (5 or later) does not say where process 0 runs: give --coordinator=HOST:PORT, "
+                "--processes=$OMPI_COMM_WORLD_SIZE and --process=$OMPI_COMM_WORLD_RANK, or --processes=1"
+            )
+        return True
     indexed = "KUBERNETES_SERVICE_HOST" in found and "JOB_COMPLETION_INDEX" in found
     return indexed and importlib.util.find_spec("kubernetes") is not None  # JAX asks the cluster through it
 

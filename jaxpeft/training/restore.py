@@ -74,10 +74,19 @@ class Finished:
         ):
             if self.result[name] != ours and not allow_other_base:
                 raise InputError(
-                    f"model.ref {self.config.model.ref!r} is another base than the run was trained on: {name} is "
+                    f"model.ref {self.config.model.ref!r} {self._how_it_differs(name)}: {name} is "
                     f"{ours[:12]}, in result.json {self.result[name][:12]}; give the right one with --base=REF, "
                     "or --allow_other_base to score this one"
                 )
+
+    def _how_it_differs(self, name: str) -> str:
+        here, then = (versions["tokenizers"] for versions in (runtime.versions(), self.result["versions"]))
+        if name == "base_sha256" or here == then:
+            return "is another base than the run was trained on"
+        return (
+            "has the run's tensors, and a tokenizer that is another one or that its library describes in other words "
+            f"(tokenizers is at {here} here and was at {then})"
+        )
 
 
 class Restored(Finished):
@@ -132,15 +141,20 @@ class Restored(Finished):
         (exclusive) in words and, for a text, `start_character` and `end_character`. Its words are runs of letters,
         runs of digits, and single other characters.
         """
+        if isinstance(texts, str):
+            raise InputError("expected a list of texts, found a single one: predict([text])")
         words = None if all(isinstance(text, str) for text in texts) else [list(text) for text in texts]
         joined = [text if isinstance(text, str) else " ".join(text) for text in texts]
         return self.predict_rows(Rows(joined, text_pair=None if pairs is None else list(pairs), tokens=words))
 
     def predict_rows(self, rows: Rows) -> list[dict[str, Any]]:
-        """The answer to each row, as `predict` has it."""
+        """The answer to each row, as `predict` has it. Raises InputError for pairs where training had texts."""
         if not len(rows):
             return []
         rows = self.task.readable(rows)
+        if (rows.text_pair is not None) != bool(self.result["pairs"]):
+            expected = "pairs of texts" if self.result["pairs"] else "single texts"
+            raise InputError(f"the model was trained on {expected}; see data.columns.text_pair")
         examples = Examples(rows, self.system.encoder.encode(rows))
         return list(self.task.said(self.task.answers(self._logits(examples), examples), rows))
 
@@ -208,15 +222,13 @@ def predict_file(restored: Restored, source: Path, target: Path) -> int:
     if target.suffix not in endings:
         raise InputError(f"--output={target}: expected a name that ends in {' or '.join(endings)}")
     rows, raw = read_rows(source, restored.config.data.columns, False, words=task.reads_words)
-    if (rows.text_pair is not None) != bool(restored.result["pairs"]):
-        expected = "pairs of texts" if restored.result["pairs"] else "single texts"
-        raise InputError(f"{source}: the model was trained on {expected}; see data.columns.text_pair")
     predictions = restored.predict_rows(rows)
     if target.suffix == ".jsonl":
         rows_out = (old | new for old, new in zip(raw, predictions, strict=True))
         text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows_out)
     else:
         text = _csv_text(raw, list(map(task.columns, predictions)))
+    text = text.encode("utf-8", "backslashreplace").decode()  # half a character, which JSON can escape and no file hold
     write_text(target, text)
     return len(raw)
 

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 
 from jaxpeft import peft
 from jaxpeft.config import Config
+from jaxpeft.data.naming import listed
 from jaxpeft.data.splits import Splits
 from jaxpeft.data.tokenise import Examples, private_folder
 from jaxpeft.errors import InputError
@@ -98,8 +99,17 @@ def announce(
     if model.ignored_tensors:
         progress.say(f"tensors of the checkpoint without use here: {', '.join(model.ignored_tensors)}")
     for name in SPLITS[1:]:
+        if shared := _shared_with_training(splits.report, name):
+            progress.say(f"{name} shares with training: {shared}")
         if unseen := splits.report[f"unseen_{name}_rows"]:
             progress.say(f"{name}: {unseen} rows have a label that training lacks; each counts as wrong")
+
+
+def _shared_with_training(report: Mapping[str, int], split: str) -> str:
+    """What a split and training both have, counted in words; nothing where they share nothing."""
+    kinds = {"": "texts", "_near": "nearly the same texts", "_patients": "patients", "_docs": "documents"}
+    counts = {kind: report.get(f"train_{split}{ending}", 0) for ending, kind in kinds.items()}
+    return ", ".join(f"{kind} {count:,}" for kind, count in counts.items() if count)
 
 
 def _fill(built: System, adapter: Adapter, config: Config) -> bool:
@@ -156,8 +166,8 @@ def _label_problems(adapter: Adapter, ours: dict[str, Any]) -> Iterator[str]:
     if there != here and sorted(there) == sorted(here):
         yield f"its labels are in another order than the data's: set data.labels={tuple(there)!r}"
     elif there != here:
-        lacking = [", ".join(map(repr, sorted(set(one) - set(other)))) for one, other in ((there, here), (here, there))]
+        only_there, only_here = (listed(sorted(set(a) - set(b))) for a, b in ((there, here), (here, there)))
         yield (
             f"its {len(there)} labels are not the data's {len(here)}: "
-            f"only it has {lacking[0] or 'none'}, only the data has {lacking[1] or 'none'}"
+            f"only it has {only_there}; only the data has {only_here}"
         )

@@ -13,6 +13,17 @@ from typing import Any
 from jaxpeft.config import Config, from_dict, leaves, to_json
 from jaxpeft.errors import InputError
 
+# Why a file or folder cannot be written, where that is the user's to mend.
+UNWRITABLE = (
+    errno.ENOSPC,
+    errno.EDQUOT,
+    errno.EACCES,
+    errno.EROFS,
+    errno.ENOTDIR,
+    errno.EISDIR,
+    errno.EEXIST,
+)
+
 
 @dataclasses.dataclass(frozen=True)
 class Workdir:
@@ -168,7 +179,7 @@ def write_text(path: Path, text: str) -> None:
         temporary.replace(path)
     except OSError as error:
         with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
-        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS):
+            temporary.unlink(missing_ok=True)  # it may hold notes, where predictions were to be written
+        if error.errno in UNWRITABLE:
             raise InputError(f"{path} cannot be written: {error.strerror}; what was there is untouched") from None
         raise

@@ -165,7 +165,9 @@ def test_other_encodings_are_refused_by_line(tmp_path, name):
     line = 3 if "csv" in name else 1
     assert f"{name}:{line}: not UTF-8" in error(encoded)
     assert "iconv -f CP1252 -t UTF-8" in error(encoded)
-    assert f"{name}:1: not UTF-8" in error(put(tmp_path / name, content.encode("utf-16")))
+    as_exported = error(put(tmp_path / name, content.encode("utf-16")))
+    assert f"{name}:1: not UTF-8" in as_exported
+    assert "iconv -f UTF-16 -t UTF-8" in as_exported
 
 
 @pytest.mark.parametrize(
@@ -258,3 +260,9 @@ def test_damaged_files_give_rows_or_one_clear_error(tmp_path, name, flips, dropp
         message = str(problem)
     assert "Wickersham" not in message
     assert "storm" not in message
+
+
+def test_rows_to_predict_on_may_lack_a_patient_here_and_there(tmp_path):
+    path = put(tmp_path / "new.csv", b"text,patient,id\nfirst,7,a\nsecond,,b\n")
+    rows, _ = read_rows(path, COLUMNS, require_label=False)
+    assert (rows.patient, rows.id) == (None, ["a", "b"])

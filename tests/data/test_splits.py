@@ -145,3 +145,13 @@ def test_notes_in_place_of_labels_are_not_shown():
         make_splits(published(train=rows(["a", "b"], [note, "yes"])), labels=("yes", "no"))
     assert "2 that" not in str(caught.value)
     assert "1 that are not shown" in str(caught.value)
+
+
+def test_a_column_of_texts_taken_for_the_label_is_refused_and_not_shown():
+    texts = [f"note {number} of mrs quennell" for number in range(60)]
+    corpus = Corpus({"all": rows(texts, texts)}, published=False)
+    with pytest.raises(InputError, match=r"labels among 4[12] training rows: is data\.columns\.label") as raised:
+        make_splits(corpus)
+    assert "quennell" not in str(raised.value)
+    few = Corpus({"all": rows(texts, [f"class {number % 20}" for number in range(60)])}, published=False)
+    assert len(make_splits(few).labels) == 20

@@ -168,6 +168,27 @@ def test_what_was_encoded_before_is_read_and_the_cache_holds_no_text(encoder, tm
         np.testing.assert_array_equal(getattr(again, field.name), getattr(first, field.name), err_msg=field.name)
 
 
+@pytest.mark.parametrize("kept", [0, 10, 0.5, 0.99])
+def test_a_cache_that_was_cut_short_is_made_again(encoder, tmp_path, kept):
+    rows = Rows(["w1 w2 w3", "w4"])
+    first = encoder.encode(rows, tmp_path)
+    (file,) = tmp_path.iterdir()
+    whole = file.read_bytes()
+    file.write_bytes(whole[: kept if kept > 1 else int(kept * len(whole))])
+    np.testing.assert_array_equal(encoder.encode(rows, tmp_path).ids, first.ids)
+    assert len(file.read_bytes()) == len(whole)
+
+
+def test_of_a_cache_that_cannot_be_written_nothing_is_left(encoder, tmp_path, monkeypatch):
+    def full(file, **columns):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(np, "savez", full)
+    with pytest.raises(OSError, match="No space left"):
+        encoder.encode(Rows(["w1 w2 w3"]), tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
 def test_whatever_changes_the_tokens_changes_the_name_in_the_cache(encoder):
     rows = of_words(["w1", "w2"], ["w3"])
     changes: list[dict] = [{}, {"long_text": "tail"}, {"long_text": "windows", "stride": 3}, {"max_length": 9}]

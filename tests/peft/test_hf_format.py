@@ -469,7 +469,8 @@ def test_other_labels_are_named(plain, changed, base):
 
     assert "set data.labels=('calm', 'storm', 'wind')" in message(plain, "wind", "calm", "storm")
     found = message(plain, "calm", "hail")
-    assert "its 3 labels are not the data's 2: only it has 'storm', 'wind', only the data has 'hail'" in found
+    assert "its 3 labels are not the data's 2: only it has storm, wind; only the data has hail" in found
+    assert "quennell" not in message(plain, "calm", "mrs. quennell, aged 80, has gout")
     assert "classifier.bias: the adapter's head has 3 labels, the data has 2" in message(changed(), "calm", "storm")
 
 

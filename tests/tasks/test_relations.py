@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from jaxpeft.errors import InputError
 from jaxpeft.tasks.metrics import classification_scores
-from jaxpeft.tasks.relations import METRIC_NAMES, always_negative_scores, relation_scores
+from jaxpeft.tasks.relations import METRIC_NAMES, always_negative_scores, index_of_negative, relation_scores
 
 NAMES = ["PIP", "TeRP", "false", "TrAP"]
 NEGATIVE = 2
@@ -99,3 +99,9 @@ def test_without_a_positive_pair_there_is_no_f1():
 def test_a_negative_label_that_is_no_label_is_refused():
     with pytest.raises(InputError, match=r"data\.negative_label is 'none', which is none of the labels PIP"):
         relation_scores(np.array([0]), np.eye(4)[[0]], NAMES, None, negative_label="none")
+
+
+def test_labels_that_read_like_notes_are_not_shown():
+    with pytest.raises(InputError) as raised:
+        index_of_negative("none", ["mrs. quennell, aged 80, has gout", "b"])
+    assert "quennell" not in str(raised.value)

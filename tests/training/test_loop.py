@@ -120,6 +120,13 @@ def keep_first(self, values):
         Loop._keep_best(self, values)
 
 
+def test_an_update_that_spoils_the_model_where_it_is_evaluated_is_a_divergence_too(head_only, tmp_path):
+    loop = make_loop(head_only(train__steps=2), tmp_path)
+    loop.evaluator.logits = lambda trainable, frozen, examples: np.full((len(examples), 3), np.nan)
+    with pytest.raises(position_module.DivergenceError, match=r"not finite at step 2: lower train\.learning_rate"):
+        loop.run()
+
+
 def test_a_loss_that_is_no_number_stops_at_its_step_and_keeps_earlier_checkpoints(head_only, tmp_path):
     exploding = {"train__learning_rate": 3e38, "train__warmup_ratio": 1.0, "train__clip": None}
     config = head_only(**exploding, train__checkpoint_every=1)

@@ -9,7 +9,6 @@ import time
 import types
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from jaxpeft.errors import InputError
@@ -137,6 +136,15 @@ def test_a_process_is_one_of_several_where_a_cluster_started_it_so(monkeypatch, 
     assert in_cluster() is expected
 
 
+def test_an_open_mpi_that_does_not_say_where_the_others_are_is_refused(monkeypatch):
+    for name in list(os.environ):
+        if name.startswith(("SLURM_", "OMPI_", "KUBERNETES_")):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("OMPI_COMM_WORLD_SIZE", "2")  # Open MPI 5 sets no OMPI_MCA_orte_hnp_uri
+    with pytest.raises(InputError, match="--coordinator=HOST:PORT"):
+        in_cluster()
+
+
 def test_alone_there_is_nothing_to_share():
     value = {"step": 3, "best_value": None}
     assert shared(value) is value
@@ -144,8 +152,7 @@ def test_alone_there_is_nothing_to_share():
 
 
 def test_a_process_that_reads_other_files_than_the_first_is_stopped(monkeypatch):
-    tokens = types.SimpleNamespace(ids=np.arange(3), starts=np.arange(2))
-    examples = {"train": types.SimpleNamespace(encoded=tokens)}
+    examples = {"train": types.SimpleNamespace(checksum=lambda: 1)}
     model = types.SimpleNamespace(base_sha256="a", encoder=types.SimpleNamespace(sha256="b"), classes=tiny.LABELS)
     monkeypatch.setattr(run.processes, "several", lambda: True)
     monkeypatch.setattr(run.processes, "shared", lambda value: value)

@@ -76,6 +76,17 @@ def test_another_tokenizer_is_refused(finished, base, tmp_path):
         jaxpeft.load(str(finished.root), base=str(tmp_path / "base"))
 
 
+def test_a_tokenizer_that_another_version_of_its_library_describes_is_told_from_another_base(finished, tmp_path):
+    shutil.copytree(finished.root, tmp_path / "run")
+    result = json.loads(finished.result.read_text())
+    result["tokenizer_sha256"], result["versions"]["tokenizers"] = "0" * 64, "0.1.2"
+    (tmp_path / "run" / "result.json").write_text(json.dumps(result))
+    with pytest.raises(InputError, match=r"tokenizers is at .* here and was at 0\.1\.2") as raised:
+        jaxpeft.load(str(tmp_path / "run"))
+    assert "another base" not in str(raised.value)
+    assert jaxpeft.load(str(tmp_path / "run"), allow_other_base=True).classes == tiny.LABELS
+
+
 def test_texts_get_the_predictions_of_the_run(restored, finished, data):
     rows = [json.loads(line) for line in (data / "test.jsonl").read_text().splitlines()]
     recorded = [json.loads(line) for line in finished.predictions("test").read_text().splitlines()]
@@ -127,6 +138,11 @@ def test_predict_refuses_what_it_cannot_write_or_read(restored, tmp_path):
     with pytest.raises(InputError, match="single texts"):
         predict_file(restored, pairs, tmp_path / "out.jsonl")
     assert not (tmp_path / "out.jsonl").exists()
+    (tmp_path / "folder.jsonl").mkdir()
+    for target in (tmp_path / "folder.jsonl", source / "out.jsonl"):
+        with pytest.raises(InputError, match="cannot be written"):
+            predict_file(restored, source, target)
+    assert not list(tmp_path.glob("*.partial"))
 
 
 def test_a_broken_run_is_refused_with_a_reason(finished, tmp_path):
@@ -162,3 +178,16 @@ def test_a_batch_that_does_not_divide_over_the_devices_here_is_scored_on_one(fin
     monkeypatch.setattr(parallel.jax, "local_device_count", lambda: 3)
     model = jaxpeft.load(str(tmp_path / "run"))
     assert np.isfinite(list(model.predict(["w1 w2"])[0]["probabilities"].values())).all()
+
+
+def test_one_text_in_place_of_a_list_and_pairs_in_place_of_texts_are_refused(restored):
+    with pytest.raises(InputError, match="expected a list of texts"):
+        restored.predict("w1 w2 w3")
+    with pytest.raises(InputError, match="the model was trained on single texts"):
+        restored.predict(["w1"], ["w2"])
+
+
+def test_half_a_character_in_a_column_that_nobody_reads_comes_out_as_it_went_in(restored, tmp_path):
+    (tmp_path / "in.jsonl").write_text('{"text": "w1", "cut": "smile \\ud83d"}\n')
+    assert predict_file(restored, tmp_path / "in.jsonl", tmp_path / "out.jsonl") == 1
+    assert json.loads((tmp_path / "out.jsonl").read_text())["cut"] == "smile \ud83d"

@@ -167,13 +167,18 @@ def test_a_folder_of_other_things_is_refused(tmp_path, base, data):
 
 @pytest.fixture(scope="module")
 def odd(tmp_path_factory, base, data):
-    """A short run with two test labels that training lacks and a cache folder of the user's own: its folder, result."""
+    """A short run: two test labels that training lacks, a patient and a text on both sides, a cache of the user's own.
+
+    Its folder, its result, and what it printed.
+    """
     folder = tmp_path_factory.mktemp("odd")
     (folder / "shared").mkdir(mode=0o755)
     for split in ("train", "validation", "test"):
         rows = lines(data / f"{split}.jsonl")
         if split == "test":
             rows[0]["label"] = rows[7]["label"] = "hail"
+            known = lines(data / "train.jsonl")[0]
+            rows[3]["text"], rows[4]["patient"] = known["text"], known["patient"]
         tiny.write_jsonl(folder / "data" / f"{split}.jsonl", rows)
     cheap = {"peft__method": "head", "train__steps": 2, "data__buckets": 1, "data__cache_dir": str(folder / "shared")}
     config, printed = tiny.experiment(base, folder / "data", **cheap), io.StringIO()
@@ -192,6 +197,12 @@ def test_a_test_label_that_training_lacks_counts_as_wrong_and_is_reported(odd):
     assert result["metrics"]["test"]["accuracy"]["value"] == pytest.approx(right / len(found))
     assert found[0]["label"] == "hail"
     assert found[0]["prediction"] in tiny.LABELS
+
+
+def test_what_is_on_both_sides_of_a_split_is_told_at_the_start(odd):
+    _, result, printed = odd
+    assert (result["data_report"]["train_test"], result["data_report"]["train_test_patients"]) == (1, 1)
+    assert "test shares with training: texts 1, patients 1" in printed
 
 
 def test_a_cache_folder_of_the_users_own_keeps_its_permissions(odd):

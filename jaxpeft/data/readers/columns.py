@@ -29,9 +29,10 @@ def build_rows(
     """Rows of a table of N values a column; `numbers` says which `unit` of `source` each row came from.
 
     Text must be non-empty; labels and ids text, whole numbers or booleans. A column that is optional may be
-    absent or empty, but not empty for some rows only. Entity rows, which are those of `has_words` unless
-    `entities` says it, have no label; their text is the words, joined by one space, if they have none. An I- that
-    continues nothing begins an entity; `report` counts those.
+    absent or empty, but not empty for some rows only; without `require_label` one of labels, patients, documents or
+    ids is then left out. Entity rows, which are those of `has_words` unless `entities` says it, have no label; their
+    text is the words, joined by one space, if they have none. An I- that continues nothing begins an entity; `report`
+    counts those.
 
     Raises:
         InputError: every problem of the table, with the first places of each; never a value.
@@ -50,7 +51,9 @@ def build_rows(
     label = None
     if not entities:
         label = check.column("label", columns.label, _name, _NAME, required=require_label, whole=require_label)
-    patient, doc, id = (check.column(field, getattr(columns, field), _name, _NAME) for field in _GROUPS)
+    patient, doc, id = (
+        check.column(field, getattr(columns, field), _name, _NAME, whole=require_label) for field in _GROUPS
+    )
     if tokens is not None and tags is not None:
         check.lengths(tokens, tags)
     if check.problems:

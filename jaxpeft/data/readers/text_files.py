@@ -1,5 +1,6 @@
 """Text files as people have them: UTF-8 with or without a BOM, plain or gzip, as lines or as CSV records."""
 
+import codecs
 import contextlib
 import csv
 import gzip
@@ -32,7 +33,7 @@ def reading(path: Path, newline: str) -> Iterator[TextIO]:
     except UnicodeDecodeError:
         problem = (
             f"{path}:{_first_undecodable_line(path)}: not UTF-8. Encodings are not guessed: convert the file, "
-            "for example with `iconv -f CP1252 -t UTF-8`"
+            f"for example with `iconv -f {_likely_encoding(path)} -t UTF-8`"
         )
     else:
         return
@@ -62,6 +63,12 @@ def _first_undecodable_line(path: Path) -> int:
             except UnicodeDecodeError:
                 return number
     return 1
+
+
+def _likely_encoding(path: Path) -> str:
+    """CP1252, unless there is the mark that databases put before UTF-16."""
+    with open_binary(path) as file:
+        return "UTF-16" if file.read(2) in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE) else "CP1252"
 
 
 def csv_records(path: Path) -> Iterator[_Record]:
