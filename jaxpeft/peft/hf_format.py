@@ -18,8 +18,9 @@ import numpy as np
 
 from jaxpeft.config import PeftConfig
 from jaxpeft.errors import InputError
+from jaxpeft.models.tensors import in_each_layer
 from jaxpeft.peft import hf_ia3, hf_lora, hf_prompt
-from jaxpeft.peft.hf_slots import TRANSPOSED, Slot, adapted_modules, names
+from jaxpeft.peft.hf_slots import TRANSPOSED, Slot, adapted_modules
 from jaxpeft.peft.inject import adapted
 from jaxpeft.peft.partition import FROZEN, HEAD, base_path, flatten
 
@@ -84,7 +85,7 @@ def slots(model: Any, labels: Mapping[str, str], method: str) -> dict[str, Slot]
     for tensor in model.tensors():
         if (path := own.get(tensor.path)) is None:
             continue
-        for index, name in names(tensor.name, model.config.num_hidden_layers):
+        for index, name in in_each_layer(tensor.name, model.config.num_hidden_layers):
             module, _, last = name.rpartition(".")
             if module not in wrapped and path in held:  # a bias that trains where there is an adapter alone
                 continue
@@ -128,7 +129,7 @@ def whole_modules(model: Any, labels: Mapping[str, str], tensors: Collection[str
     for tensor in model.tensors():
         module = tensor.path.rpartition(".")[0]
         depth = model.config.num_hidden_layers
-        if all(name in tensors for _, name in names(tensor.name, depth)):
+        if all(name in tensors for _, name in in_each_layer(tensor.name, depth)):
             held[tensor.path] = module
         else:
             lacking.add(module)
