@@ -17,7 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from jaxpeft.errors import InputError
+from jaxpeft.errors import InputError, first_few
 from jaxpeft.models import MODELS, host_arrays, weight_files
 from jaxpeft.models.layers import initialise
 from jaxpeft.models.quantised import Quantised, quantise
@@ -181,8 +181,7 @@ def match(model: Any, shapes: Mapping[str, tuple[int, ...]]) -> Match:
     inside = [name for name in unknown if name.startswith(model.base_prefix + ".") and not _is_ignored(name, ignored)]
     problems += [f"{name} has no place in a {model.model_type} encoder of this config" for name in inside]
     if problems:
-        more = [f"and {len(problems) - 8} more"] if len(problems) > 8 else []
-        raise InputError("the checkpoint does not fit its config.json: " + "; ".join(problems[:8] + more))
+        raise InputError("the checkpoint does not fit its config.json: " + "; ".join(first_few(problems, 8)))
     return Match(tuple(new), tuple(name for name in unknown if name not in inside))
 
 

@@ -17,7 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxpeft.config import PeftConfig
-from jaxpeft.errors import InputError
+from jaxpeft.errors import InputError, first_few
 from jaxpeft.models.tensors import in_each_layer
 from jaxpeft.peft import hf_ia3, hf_lora, hf_prompt
 from jaxpeft.peft.hf_slots import TRANSPOSED, Slot, adapted_modules
@@ -26,7 +26,6 @@ from jaxpeft.peft.partition import FROZEN, HEAD, base_path, flatten
 
 _PREFIX = re.compile(r"base_model\.(model\.)?")
 _WRAPPERS = re.compile(r"\.(modules_to_save\.default|modules_to_save|base_layer|default)(?=\.|$)")
-_SHOWN = 8  # problems in one message
 
 
 @dataclasses.dataclass(frozen=True)
@@ -177,5 +176,4 @@ def _check(model: Any, expected: Mapping[str, Slot], found: Mapping[str, np.ndar
         elif not np.isfinite(values.astype(np.float32)).all():
             problems.append(f"{name} holds values that are no finite numbers")
     if problems:
-        more = [f"and {len(problems) - _SHOWN} more"] if len(problems) > _SHOWN else []
-        raise InputError(*sorted(problems)[:_SHOWN], *more)
+        raise InputError(*first_few(sorted(problems), 8))
