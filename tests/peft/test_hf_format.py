@@ -324,7 +324,7 @@ def test_keys_that_say_what_the_tensors_say_anyway_have_no_effect(changed, base)
     assert config.peft.target_modules == ("query", "value")
 
 
-def test_a_module_that_peft_saved_whole_trains_here_too(tmp_path, with_pooler, plain, changed):
+def test_a_module_that_peft_saved_whole_trains_here_too(with_pooler, plain, changed):
     folder = changed()
     _, system = built(with_pooler, init_from=str(folder))
     assert system.labels["pooler.kernel"] == peft.HEAD
@@ -332,7 +332,7 @@ def test_a_module_that_peft_saved_whole_trains_here_too(tmp_path, with_pooler, p
     np.testing.assert_array_equal(system.trainable["pooler.kernel"], expected.T)
 
 
-def test_without_a_head_in_the_file_it_is_newly_initialised_and_said_so(changed, base, with_pooler):
+def test_without_a_head_in_the_file_it_is_newly_initialised_and_said_so(changed, with_pooler):
     folder = changed(lambda tensors: {name: one for name, one in tensors.items() if "lora" in name})
     config, adapter = start.settle(config_of(with_pooler, init_from=str(folder)))
     system, origin = start.build(config, tiny.LABELS, adapter)

@@ -291,7 +291,7 @@ def test_killed_in_the_middle_it_goes_on_and_a_bad_run_is_told(base, data, tmp_p
     assert steps == list(range(1, 61))
 
 
-def test_of_an_unexpected_error_only_its_type_and_place_are_told(tmp_path):
+def test_of_an_unexpected_error_only_its_type_and_place_are_told():
     from jaxpeft.study.worker import told
 
     def failure(error):

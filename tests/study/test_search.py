@@ -68,7 +68,7 @@ def test_alpha_goes_by_the_rank_that_was_drawn(place):
     assert system.config.peft.lora.rank == 8
 
 
-def test_the_name_of_a_study_holds_what_its_trials_depend_on(place, base, data):
+def test_the_name_of_a_study_holds_what_its_trials_depend_on(place, base):
     def name(weights=base, **changes):
         model = {"model": (Choice("m", {"model.ref": str(weights)}),)}
         search = a_search(**{"axes": {"task": ("task",), "method": ("lora",), **model}, **changes})
