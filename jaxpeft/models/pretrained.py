@@ -20,6 +20,7 @@ from flax import nnx
 from jaxpeft.errors import InputError, first_few
 from jaxpeft.models import MODELS, host_arrays, weight_files
 from jaxpeft.models.layers import initialise
+from jaxpeft.models.leaves import by_path, parent_of
 from jaxpeft.models.quantised import Quantised, quantise
 from jaxpeft.models.tensors import LAYER, Tensor
 
@@ -156,7 +157,7 @@ def match(model: Any, shapes: Mapping[str, tuple[int, ...]]) -> Match:
     The head may be missing or of another shape (other labels); what else may be missing, `model.may_lack` says.
     Raises InputError that lists every tensor which is missing, of another shape, or unknown in the encoder.
     """
-    leaves = _leaves(model)
+    leaves = by_path(nnx.state(model))
     new: list[str] = []
     problems: list[str] = []
     used: set[str] = set()
@@ -201,7 +202,7 @@ def load(
     tensors in use, and of those that another head on this encoder would use.
     """
     digests: dict[str, str] = {}
-    leaves = _leaves(model)
+    leaves = by_path(nnx.state(model))
     for tensor in model.tensors():
         shape, dtype = leaves[tensor.path].shape, dtype_of(tensor.path)
         if tensor.path in new:
@@ -211,16 +212,13 @@ def load(
             leaf = _placed(_fill_quantised(tensor, checkpoint, shape, kind, digests))
         else:
             leaf = _placed(_fill(tensor, checkpoint, shape, np.dtype(dtype), digests))
-        _set(model, tensor.path, leaf)
+        parent, attribute = parent_of(model, tensor.path)
+        setattr(parent, attribute, nnx.Param(leaf))
     others = [f"{model.base_prefix}.{pattern}" for pattern in model.unused]
     for name in checkpoint.shapes():
         if _is_ignored(name, others):
             digests[name] = host_arrays.sha256(checkpoint.read(name))
     return hashlib.sha256("".join(f"{name} {digests[name]}\n" for name in sorted(digests)).encode()).hexdigest()
-
-
-def _leaves(model: Any) -> dict[str, Any]:
-    return {".".join(map(str, path)): leaf for path, leaf in nnx.to_flat_state(nnx.state(model))}
 
 
 def _expected(tensor: Tensor, shape: tuple[int, ...]) -> tuple[list[str], tuple[int, ...]]:
@@ -273,10 +271,3 @@ def _read_each(tensor: Tensor, checkpoint: Checkpoint, layers: int, digests: dic
 def _placed(leaf: Any) -> Any:
     """On a CPU the array keeps the aligned memory that was filled; elsewhere the host's goes back at once."""
     return jax.block_until_ready(jax.device_put(leaf))
-
-
-def _set(model: Any, path: str, leaf: jax.Array) -> None:
-    *parents, name = path.split(".")
-    for parent in parents:
-        model = getattr(model, parent)
-    setattr(model, name, nnx.Param(leaf))

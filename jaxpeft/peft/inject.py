@@ -15,6 +15,7 @@ from flax import nnx
 
 from jaxpeft.config import PeftConfig
 from jaxpeft.errors import InputError
+from jaxpeft.models.leaves import parent_of
 from jaxpeft.models.tensors import LAYER, in_each_layer
 from jaxpeft.peft import bitfit, ia3, lora, prompt
 
@@ -139,11 +140,3 @@ def _settings(config: PeftConfig, model_type: str) -> Any:
     if config.method == "ia3" and not settings.feedforward_modules and not config.target_modules:
         return dataclasses.replace(settings, feedforward_modules=ia3.DEFAULT_FEEDFORWARD[model_type])
     return settings
-
-
-def parent_of(model: Any, path: str) -> tuple[Any, str]:
-    """The module that holds what a dotted path names, and the attribute there."""
-    *parents, attribute = path.split(".")
-    for name in parents:
-        model = getattr(model, name)
-    return model, attribute
