@@ -241,7 +241,8 @@ class MobileBertEncoder(Classifier):
     def encoder_tensors(self) -> tuple[Tensor, ...]:
         """Every leaf of embeddings and layers, and its checkpoint tensor."""
         embeddings, layer = "mobilebert.embeddings", f"mobilebert.encoder.layer.{tensors.LAYER}"
-        last = self.config.num_feedforward_networks - 1
+        extra = [f"{layer}.ffn.{number}" for number in range(self.config.num_feedforward_networks - 1)]
+        feed_forwards = enumerate([*extra, layer])  # the last one has the names of BERT's only one
         return (
             *tensors.embedding(f"{embeddings}.word_embeddings", "embeddings.word"),
             *tensors.linear(f"{embeddings}.embedding_transformation", "embeddings.transformation"),
@@ -254,12 +255,7 @@ class MobileBertEncoder(Classifier):
             *tensors.linear(f"{layer}.attention.self.key", "layers.attention.key"),
             *tensors.linear(f"{layer}.attention.self.value", "layers.attention.value"),
             *_projection(f"{layer}.attention.output", "layers.attention_output"),
-            *(
-                tensor
-                for number in range(last)
-                for tensor in _feed_forward(f"{layer}.ffn.{number}", f"layers.feed_forward_{number}")
-            ),
-            *_feed_forward(layer, f"layers.feed_forward_{last}"),  # the last one has the names of BERT's only one
+            *(one for n, name in feed_forwards for one in _feed_forward(name, f"layers.feed_forward_{n}")),
             *_projection(f"{layer}.output.bottleneck", "layers.widen"),
         )
 
