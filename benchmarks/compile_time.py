@@ -7,7 +7,6 @@ turns in one process, the persistent cache is off.
 """
 
 import argparse
-import json
 import statistics
 import time
 from pathlib import Path
@@ -17,6 +16,7 @@ import jax
 import numpy as np
 from flax import nnx
 
+from benchmarks.turns import write_report
 from jaxpeft import peft, runtime
 from jaxpeft.config import Config
 from jaxpeft.tasks.losses import loss_sum
@@ -80,9 +80,7 @@ def main() -> None:
             report["rows"].append(
                 {"model": name, "layers": depth, "trace_s": trace, "compile_s": compile_, "ratio": ratio}
             )
-    if arguments.json:
-        arguments.json.parent.mkdir(parents=True, exist_ok=True)
-        arguments.json.write_text(json.dumps(report, indent=1) + "\n")
+    write_report(arguments.json, report)
 
 
 if __name__ == "__main__":

@@ -30,6 +30,7 @@ import ml_dtypes  # noqa: F401 (NumPy knows bfloat16 by name)
 import numpy as np
 import safetensors.numpy
 
+from benchmarks.turns import write_report
 from jaxpeft import runtime
 from jaxpeft.config import Config
 from jaxpeft.models.pretrained import Checkpoint, load, match, read_config
@@ -236,9 +237,7 @@ def compare(arguments: argparse.Namespace) -> None:
                 report["rows"].append(row)
         finally:
             shutil.rmtree(folder.parent)
-        if arguments.json:
-            arguments.json.parent.mkdir(parents=True, exist_ok=True)
-            arguments.json.write_text(json.dumps(report, indent=1) + "\n")
+        write_report(arguments.json, report)
 
 
 if __name__ == "__main__":

@@ -13,7 +13,6 @@ large where a step's block does not fit into its old place.
 import argparse
 import ctypes
 import itertools
-import json
 import platform
 import select
 import subprocess
@@ -25,6 +24,7 @@ import jax
 import jax.numpy as jnp
 
 from benchmarks.load_memory import anonymous_bytes
+from benchmarks.turns import write_report
 from jaxpeft import runtime
 from jaxpeft.config import Config
 from jaxpeft.training import plan_memory
@@ -132,9 +132,7 @@ def main() -> None:
         report["rows"].append(row)
         sizes = f"{planned / 2**20:11,.1f}  {peak / 2**20:12,.1f}  {planned / peak:18.3f}  {kept / 2**20:8,.1f}"
         print(f"{model:11}  {method:6}  {part:10}  {batch:5}  {sizes}", flush=True)
-        if arguments.json:
-            arguments.json.parent.mkdir(parents=True, exist_ok=True)
-            arguments.json.write_text(json.dumps(report, indent=1) + "\n")
+        write_report(arguments.json, report)
 
 
 if __name__ == "__main__":

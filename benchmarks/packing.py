@@ -8,7 +8,6 @@ work on the machine changes less.
 
 import argparse
 import itertools
-import json
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,6 +16,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from benchmarks.turns import write_report
 from jaxpeft import runtime
 from jaxpeft.config import Config
 from jaxpeft.data.batches import Batch, assemble, bucket_lengths, plan_epoch
@@ -123,9 +123,7 @@ def main() -> None:
                 flush=True,
             )
             report["rows"].append({"set": data, "side": side, **row, "over_padded": ratios})
-    if arguments.json:
-        arguments.json.parent.mkdir(parents=True, exist_ok=True)
-        arguments.json.write_text(json.dumps(report, indent=1) + "\n")
+    write_report(arguments.json, report)
 
 
 if __name__ == "__main__":

@@ -24,6 +24,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from benchmarks.turns import write_report
 from jaxpeft.config import DataConfig
 from jaxpeft.data import synthetic
 from jaxpeft.data.readers import read
@@ -182,9 +183,7 @@ def main() -> None:
                 flush=True,
             )
             report["rows"].append(row)
-    if arguments.json:
-        arguments.json.parent.mkdir(parents=True, exist_ok=True)
-        arguments.json.write_text(json.dumps(report, indent=1) + "\n")
+    write_report(arguments.json, report)
     return None
 
 

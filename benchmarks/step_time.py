@@ -30,6 +30,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from benchmarks.quality_vs_hf_peft import SETS, ids_of, labels_of
+from benchmarks.turns import write_report
 from jaxpeft import runtime
 from jaxpeft.config import Config
 from jaxpeft.data.batches import assemble, bucket_lengths, plan_epoch
@@ -276,8 +277,7 @@ def main() -> None:
                     f"{f'[{low:.1f}, {high:.1f}]':15}  {row['share']:5.0%}  {row['ours_over_this']:6.2f}",
                     flush=True,
                 )
-            arguments.json.parent.mkdir(parents=True, exist_ok=True)
-            arguments.json.write_text(json.dumps(report, indent=1) + "\n")
+            write_report(arguments.json, report)
 
 
 if __name__ == "__main__":

@@ -206,9 +206,14 @@ class Report:
     def write(self, **more: Any) -> None:
         """Writes the file; `more` goes beside the rows from now on."""
         self._head |= more
-        if self._path is not None:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            self._path.write_text(json.dumps(self._head | {"rows": self.rows}, indent=1) + "\n")
+        write_report(self._path, self._head | {"rows": self.rows})
+
+
+def write_report(path: Path | None, report: Mapping[str, Any]) -> None:
+    """Writes the JSON file of a benchmark, where one is wanted."""
+    if path is not None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(report, indent=1) + "\n")
 
 
 def versions() -> dict[str, str]:

@@ -16,3 +16,9 @@ class InputError(ValueError):
         else:
             message = f"{len(problems)} problems:\n" + "\n".join(f"  - {problem}" for problem in problems)
         super().__init__(message)
+
+
+def first_few(problems: Sequence[str], most: int) -> list[str]:
+    """At most so many problems, and the number of those left out as a last one."""
+    left_out = len(problems) - most
+    return [*problems[:most], f"and {left_out} more"] if left_out > 0 else list(problems)

@@ -103,6 +103,16 @@ def finished_entities(tmp_path_factory, tagged_base, tagged_data):
 
 
 @pytest.fixture
+def config_file(base, data, tmp_path):
+    """Writes a config file; changes as in `tiny.experiment`."""
+
+    def write(**changes):
+        return tiny.write_config(tmp_path / "config.py", tiny.experiment(base, data, **changes))
+
+    return write
+
+
+@pytest.fixture
 def cli(monkeypatch, capsys):
     """The program in this process: cli(*arguments) -> (exit code, standard output, standard error)."""
     from absl.testing import flagsaver

@@ -16,16 +16,6 @@ SECRET = "mrs. rosalind quennell has gout"  # stands for the text of a note
 
 
 @pytest.fixture
-def config_file(base, data, tmp_path):
-    """Writes a config file; changes as in `tiny.experiment`."""
-
-    def write(**changes):
-        return tiny.write_config(tmp_path / "config.py", tiny.experiment(base, data, **changes))
-
-    return write
-
-
-@pytest.fixture
 def refused(cli, tmp_path):
     """Runs the program and returns its message, having checked that it was refused as it should be."""
 
@@ -154,7 +144,7 @@ def test_bad_data_is_named_by_file_and_line(refused, config_file, tmp_path, cont
         assert fragment in message
 
 
-def test_missing_data_is_named(refused, config_file, tmp_path):
+def test_missing_data_is_named(refused, config_file):
     assert "/nowhere: no such file or folder" in refused(f"--config={config_file(data__path='/nowhere')}")
 
 
@@ -248,7 +238,7 @@ def test_evaluate_refuses_another_base(refused, finished, tmp_path):
     assert "--allow_other_base" in message
 
 
-def test_a_base_that_changed_under_a_run_is_refused(refused, tmp_path, base, data, config_file):
+def test_a_base_that_changed_under_a_run_is_refused(refused, tmp_path, base, config_file):
     shutil.copytree(base, tmp_path / "base")
     file = config_file(model__ref=str(tmp_path / "base"), peft__method="head", data__buckets=1, train__epochs=2)
     leave_checkpoints(file, Workdir(tmp_path / "run"))

@@ -183,7 +183,7 @@ def assemble_packed(placed: Placed, encoded: Encoded, targets: Targets | None, s
     and with targets label int32 and weight float32, [R, K] or [R, T].
     """
     texts = (shape[0], slots(shape[1]))
-    of_tokens = (*_tokens_of(placed, encoded, shape, virtual), shape)
+    of_tokens = (*_tokens_of(placed, encoded, virtual), shape)
     of_texts = ((placed.row, placed.slot), placed.examples, texts)
 
     def spread(where: tuple, column: np.ndarray, dtype: type) -> np.ndarray:
@@ -204,9 +204,7 @@ def assemble_packed(placed: Placed, encoded: Encoded, targets: Targets | None, s
     return batch
 
 
-def _tokens_of(
-    placed: Placed, encoded: Encoded, shape: Shape, virtual: int
-) -> tuple[tuple[np.ndarray, np.ndarray], np.ndarray]:
+def _tokens_of(placed: Placed, encoded: Encoded, virtual: int) -> tuple[tuple[np.ndarray, np.ndarray], np.ndarray]:
     """Of every token of the texts: its row and its place there, and its number among all tokens of the split."""
     lengths = encoded.lengths[placed.examples]
     within = np.arange(lengths.sum()) - np.repeat(np.cumsum(lengths) - lengths, lengths)

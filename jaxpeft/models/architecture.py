@@ -244,8 +244,16 @@ class Classifier(nnx.Module):
         """Logits [..., C] of what `read` gave."""
 
     @abc.abstractmethod
+    def encoder_tensors(self) -> tuple[Tensor, ...]:
+        """Every leaf of embeddings and layers, and its checkpoint tensor."""
+
+    @abc.abstractmethod
+    def head_tensors(self) -> tuple[Tensor, ...]:
+        """Every leaf after the encoder, and its checkpoint tensor."""
+
     def tensors(self) -> tuple[Tensor, ...]:
         """Every leaf and its checkpoint tensor."""
+        return *self.encoder_tensors(), *self.head_tensors()
 
     def linear_names(self) -> Mapping[str, str]:
         """Dotted path of every linear layer -> its module name in Hugging Face's model."""

@@ -20,6 +20,7 @@ from jaxpeft.models.layers import Embedding, LayerNorm, Linear
 from jaxpeft.models.layout import Layout
 from jaxpeft.models.stack import AFTER_LAYERS
 from jaxpeft.models.tensors import Tensor
+from jaxpeft.models.token_head import TokenHead
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -144,6 +145,24 @@ class BertEncoder(Classifier):
         """What the first layer reads [B, T, D], of word embeddings [B, T, E]; positions count from `first`."""
         return self.embeddings(words, segments, self.config.positions(layout, first), seeds=seeds)
 
+    def encoder_tensors(self) -> tuple[Tensor, ...]:
+        """Every leaf of embeddings and layers, and its checkpoint tensor."""
+        embeddings, layer = f"{self.base_prefix}.embeddings", f"{self.base_prefix}.encoder.layer.{tensors.LAYER}"
+        return (
+            *tensors.embedding(f"{embeddings}.word_embeddings", "embeddings.word"),
+            *tensors.embedding(f"{embeddings}.position_embeddings", "embeddings.position"),
+            *tensors.embedding(f"{embeddings}.token_type_embeddings", "embeddings.segment"),
+            *tensors.layer_norm(f"{embeddings}.LayerNorm", "embeddings.norm"),
+            *tensors.linear(f"{layer}.attention.self.query", "layers.attention.query"),
+            *tensors.linear(f"{layer}.attention.self.key", "layers.attention.key"),
+            *tensors.linear(f"{layer}.attention.self.value", "layers.attention.value"),
+            *tensors.linear(f"{layer}.attention.output.dense", "layers.attention.output"),
+            *tensors.layer_norm(f"{layer}.attention.output.LayerNorm", "layers.attention_norm"),
+            *tensors.linear(f"{layer}.intermediate.dense", "layers.intermediate"),
+            *tensors.linear(f"{layer}.output.dense", "layers.output"),
+            *tensors.layer_norm(f"{layer}.output.LayerNorm", "layers.output_norm"),
+        )
+
 
 class BertForSequenceClassification(BertEncoder):
     """Encoder, pooled first token, classifier."""
@@ -163,50 +182,15 @@ class BertForSequenceClassification(BertEncoder):
         pooled = dropout(pooled, self.config.head_dropout, fold(seeds, AFTER_LAYERS))
         return self.classifier(pooled)
 
-    def tensors(self) -> tuple[Tensor, ...]:
-        """Every leaf and its checkpoint tensor."""
+    def head_tensors(self) -> tuple[Tensor, ...]:
+        """The pooler's and the classifier's."""
         return (
-            *encoder_tensors(self.base_prefix),
             *tensors.linear(f"{self.base_prefix}.pooler.dense", "pooler"),
             *tensors.linear("classifier", "classifier"),
         )
 
 
-class BertForTokenClassification(BertEncoder):
+class BertForTokenClassification(TokenHead, BertEncoder):
     """Encoder without a pooler, classifier on every token."""
 
-    head = may_lack = head_layers = ("classifier",)
     unused = ("pooler.*",)
-    pools = False
-
-    def __init__(self, config: BertConfig):
-        super().__init__(config)
-        self.classifier = Linear(config.hidden_size, config.num_labels)
-
-    def classify(self, x: jax.Array, *, seeds: jax.Array | None) -> jax.Array:
-        """[B, T, D] -> [B, T, C]."""
-        x = dropout(x, self.config.head_dropout, fold(seeds, AFTER_LAYERS))
-        return self.classifier(x)
-
-    def tensors(self) -> tuple[Tensor, ...]:
-        """Every leaf and its checkpoint tensor."""
-        return *encoder_tensors(self.base_prefix), *tensors.linear("classifier", "classifier")
-
-
-def encoder_tensors(prefix: str) -> tuple[Tensor, ...]:
-    """The table of embeddings and layers."""
-    embeddings, layer = f"{prefix}.embeddings", f"{prefix}.encoder.layer.{tensors.LAYER}"
-    return (
-        *tensors.embedding(f"{embeddings}.word_embeddings", "embeddings.word"),
-        *tensors.embedding(f"{embeddings}.position_embeddings", "embeddings.position"),
-        *tensors.embedding(f"{embeddings}.token_type_embeddings", "embeddings.segment"),
-        *tensors.layer_norm(f"{embeddings}.LayerNorm", "embeddings.norm"),
-        *tensors.linear(f"{layer}.attention.self.query", "layers.attention.query"),
-        *tensors.linear(f"{layer}.attention.self.key", "layers.attention.key"),
-        *tensors.linear(f"{layer}.attention.self.value", "layers.attention.value"),
-        *tensors.linear(f"{layer}.attention.output.dense", "layers.attention.output"),
-        *tensors.layer_norm(f"{layer}.attention.output.LayerNorm", "layers.attention_norm"),
-        *tensors.linear(f"{layer}.intermediate.dense", "layers.intermediate"),
-        *tensors.linear(f"{layer}.output.dense", "layers.output"),
-        *tensors.layer_norm(f"{layer}.output.LayerNorm", "layers.output_norm"),
-    )

@@ -16,6 +16,7 @@ from jaxpeft.models.layers import Embedding, LayerNorm, Linear
 from jaxpeft.models.layout import Layout
 from jaxpeft.models.stack import AFTER_LAYERS
 from jaxpeft.models.tensors import Tensor
+from jaxpeft.models.token_head import TokenHead
 
 EPSILON = 1e-12  # of every norm; no field of config.json
 
@@ -51,6 +52,11 @@ class DistilBertConfig(ArchitectureConfig):
             *unknown_activation("activation", self.hidden_act),
             *divides("n_heads", self.num_attention_heads, "dim", self.hidden_size),
         ]
+
+    @property
+    def head_dropout(self) -> float:
+        """The rate before the classifier of tokens; that of texts has its own field."""
+        return self.hidden_dropout_prob
 
 
 class Embeddings(nnx.Module):
@@ -110,6 +116,23 @@ class DistilBertEncoder(Classifier):
         """What the first layer reads [B, T, D], of word embeddings [B, T, E]; positions count from `first`."""
         return self.embeddings(words, first + layout.places, seeds=seeds)
 
+    def encoder_tensors(self) -> tuple[Tensor, ...]:
+        """Every leaf of embeddings and layers, and its checkpoint tensor."""
+        embeddings, layer = "distilbert.embeddings", f"distilbert.transformer.layer.{tensors.LAYER}"
+        return (
+            *tensors.embedding(f"{embeddings}.word_embeddings", "embeddings.word"),
+            *tensors.embedding(f"{embeddings}.position_embeddings", "embeddings.position"),
+            *tensors.layer_norm(f"{embeddings}.LayerNorm", "embeddings.norm"),
+            *tensors.linear(f"{layer}.attention.q_lin", "layers.attention.query"),
+            *tensors.linear(f"{layer}.attention.k_lin", "layers.attention.key"),
+            *tensors.linear(f"{layer}.attention.v_lin", "layers.attention.value"),
+            *tensors.linear(f"{layer}.attention.out_lin", "layers.attention.output"),
+            *tensors.layer_norm(f"{layer}.sa_layer_norm", "layers.attention_norm"),
+            *tensors.linear(f"{layer}.ffn.lin1", "layers.intermediate"),
+            *tensors.linear(f"{layer}.ffn.lin2", "layers.output"),
+            *tensors.layer_norm(f"{layer}.output_layer_norm", "layers.output_norm"),
+        )
+
 
 class DistilBertForSequenceClassification(DistilBertEncoder):
     """Encoder, dense layer and relu on the first token, classifier.
@@ -131,46 +154,10 @@ class DistilBertForSequenceClassification(DistilBertEncoder):
         x = dropout(x, self.config.seq_classif_dropout, fold(seeds, AFTER_LAYERS))
         return self.classifier(x)
 
-    def tensors(self) -> tuple[Tensor, ...]:
-        """Every leaf and its checkpoint tensor."""
-        return (
-            *ENCODER,
-            *tensors.linear("pre_classifier", "pre_classifier"),
-            *tensors.linear("classifier", "classifier"),
-        )
+    def head_tensors(self) -> tuple[Tensor, ...]:
+        """Those of the head's two layers."""
+        return *tensors.linear("pre_classifier", "pre_classifier"), *tensors.linear("classifier", "classifier")
 
 
-class DistilBertForTokenClassification(DistilBertEncoder):
+class DistilBertForTokenClassification(TokenHead, DistilBertEncoder):
     """Encoder, classifier on every token."""
-
-    head = may_lack = head_layers = ("classifier",)
-    pools = False
-
-    def __init__(self, config: DistilBertConfig):
-        super().__init__(config)
-        self.classifier = Linear(config.hidden_size, config.num_labels)
-
-    def classify(self, x: jax.Array, *, seeds: jax.Array | None) -> jax.Array:
-        """[B, T, D] -> [B, T, C]."""
-        x = dropout(x, self.config.hidden_dropout_prob, fold(seeds, AFTER_LAYERS))
-        return self.classifier(x)
-
-    def tensors(self) -> tuple[Tensor, ...]:
-        """Every leaf and its checkpoint tensor."""
-        return *ENCODER, *tensors.linear("classifier", "classifier")
-
-
-_EMBEDDINGS, _LAYER = "distilbert.embeddings", f"distilbert.transformer.layer.{tensors.LAYER}"
-ENCODER = (
-    *tensors.embedding(f"{_EMBEDDINGS}.word_embeddings", "embeddings.word"),
-    *tensors.embedding(f"{_EMBEDDINGS}.position_embeddings", "embeddings.position"),
-    *tensors.layer_norm(f"{_EMBEDDINGS}.LayerNorm", "embeddings.norm"),
-    *tensors.linear(f"{_LAYER}.attention.q_lin", "layers.attention.query"),
-    *tensors.linear(f"{_LAYER}.attention.k_lin", "layers.attention.key"),
-    *tensors.linear(f"{_LAYER}.attention.v_lin", "layers.attention.value"),
-    *tensors.linear(f"{_LAYER}.attention.out_lin", "layers.attention.output"),
-    *tensors.layer_norm(f"{_LAYER}.sa_layer_norm", "layers.attention_norm"),
-    *tensors.linear(f"{_LAYER}.ffn.lin1", "layers.intermediate"),
-    *tensors.linear(f"{_LAYER}.ffn.lin2", "layers.output"),
-    *tensors.layer_norm(f"{_LAYER}.output_layer_norm", "layers.output_norm"),
-)

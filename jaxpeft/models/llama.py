@@ -201,13 +201,10 @@ class LlamaDecoder(Classifier):
         """The last norm."""
         return self.norm(x)
 
-    def tensors(self) -> tuple[Tensor, ...]:
-        """Every leaf and its checkpoint tensor."""
-        layer, attention_bias, mlp_bias = (
-            f"model.layers.{tensors.LAYER}",
-            self.config.attention_bias,
-            self.config.mlp_bias,
-        )
+    def encoder_tensors(self) -> tuple[Tensor, ...]:
+        """Every leaf of embeddings and layers, and its checkpoint tensor."""
+        layer = f"model.layers.{tensors.LAYER}"
+        attention_bias, mlp_bias = self.config.attention_bias, self.config.mlp_bias
         return (
             *tensors.embedding("model.embed_tokens", "embeddings"),
             *tensors.scale(f"{layer}.input_layernorm", "layers.attention_norm"),
@@ -220,8 +217,11 @@ class LlamaDecoder(Classifier):
             *tensors.linear(f"{layer}.mlp.up_proj", "layers.up", use_bias=mlp_bias),
             *tensors.linear(f"{layer}.mlp.down_proj", "layers.down", use_bias=mlp_bias),
             *tensors.scale("model.norm", "norm"),
-            *tensors.linear("score", "score", use_bias=self.score.use_bias),
         )
+
+    def head_tensors(self) -> tuple[Tensor, ...]:
+        """The score's."""
+        return tensors.linear("score", "score", use_bias=self.score.use_bias)
 
 
 class LlamaForSequenceClassification(LlamaDecoder):

@@ -14,34 +14,31 @@ from flax import nnx
 
 from jaxpeft.models import tensors
 from jaxpeft.models.activations import ACTIVATIONS, unknown_activation
-from jaxpeft.models.architecture import ArchitectureConfig, Classifier, divides, only
+from jaxpeft.models.architecture import Classifier, divides, only
 from jaxpeft.models.attention import attention
+from jaxpeft.models.bert import BertConfig
 from jaxpeft.models.dropout import dropout, fold
 from jaxpeft.models.layers import Embedding, Linear
 from jaxpeft.models.layout import Layout
 from jaxpeft.models.stack import AFTER_LAYERS
 from jaxpeft.models.tensors import Tensor
+from jaxpeft.models.token_head import TokenHead
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class MobileBertConfig(ArchitectureConfig):
+class MobileBertConfig(BertConfig):
     """The fields of MobileBERT's `config.json`."""
 
-    vocab_size: int = 30522
     hidden_size: int = 512
     num_hidden_layers: int = 24
     num_attention_heads: int = 4
     intermediate_size: int = 512
     hidden_act: str = "relu"
     hidden_dropout_prob: float = 0.0
-    attention_probs_dropout_prob: float = 0.1
-    max_position_embeddings: int = 512
-    type_vocab_size: int = 2
     embedding_size: int = 128
     intra_bottleneck_size: int = 128
     num_feedforward_networks: int = 4
     classifier_activation: bool = True  # a pooler with weights; released checkpoints say false
-    classifier_dropout: float | None = None
     pad_token_id: int = 0
 
     def problems(self, hf_config: Mapping[str, Any]) -> list[str]:
@@ -68,11 +65,6 @@ class MobileBertConfig(ArchitectureConfig):
     def word_size(self) -> int:
         """Words are looked up narrower than the states that they become."""
         return self.embedding_size
-
-    @property
-    def head_dropout(self) -> float:
-        """The rate before the classifier."""
-        return self.hidden_dropout_prob if self.classifier_dropout is None else self.classifier_dropout
 
 
 class NoNorm(nnx.Module):
@@ -212,7 +204,7 @@ class Embeddings(nnx.Module):
             following = jnp.where(ends, padding.astype(words.dtype), following)
             previous = jnp.where(begins, 0, previous)
         x = self.transformation(jnp.concatenate([following, words, previous], axis=-1), seeds=fold(seeds, 0))
-        positions = self.position(first + layout.places)
+        positions = self.position(self.config.positions(layout, first))
         x = x + positions.astype(x.dtype) + self.segment(segments).astype(x.dtype)
         return dropout(self.norm(x), self.config.hidden_dropout_prob, fold(seeds, 1))
 
@@ -246,6 +238,27 @@ class MobileBertEncoder(Classifier):
         padding = self.words(jnp.zeros((1, 1), jnp.int32))
         return self.embeddings(words, padding, segments, layout, first, seeds=seeds)
 
+    def encoder_tensors(self) -> tuple[Tensor, ...]:
+        """Every leaf of embeddings and layers, and its checkpoint tensor."""
+        embeddings, layer = "mobilebert.embeddings", f"mobilebert.encoder.layer.{tensors.LAYER}"
+        extra = [f"{layer}.ffn.{number}" for number in range(self.config.num_feedforward_networks - 1)]
+        feed_forwards = enumerate([*extra, layer])  # the last one has the names of BERT's only one
+        return (
+            *tensors.embedding(f"{embeddings}.word_embeddings", "embeddings.word"),
+            *tensors.linear(f"{embeddings}.embedding_transformation", "embeddings.transformation"),
+            *tensors.embedding(f"{embeddings}.position_embeddings", "embeddings.position"),
+            *tensors.embedding(f"{embeddings}.token_type_embeddings", "embeddings.segment"),
+            *tensors.layer_norm(f"{embeddings}.LayerNorm", "embeddings.norm"),
+            *_projection(f"{layer}.bottleneck.input", "layers.bottleneck"),
+            *_projection(f"{layer}.bottleneck.attention", "layers.shared_bottleneck"),
+            *tensors.linear(f"{layer}.attention.self.query", "layers.attention.query"),
+            *tensors.linear(f"{layer}.attention.self.key", "layers.attention.key"),
+            *tensors.linear(f"{layer}.attention.self.value", "layers.attention.value"),
+            *_projection(f"{layer}.attention.output", "layers.attention_output"),
+            *(one for n, name in feed_forwards for one in _feed_forward(name, f"layers.feed_forward_{n}")),
+            *_projection(f"{layer}.output.bottleneck", "layers.widen"),
+        )
+
 
 class MobileBertForSequenceClassification(MobileBertEncoder):
     """Encoder, first token (through a pooler where the config says so), classifier."""
@@ -267,56 +280,14 @@ class MobileBertForSequenceClassification(MobileBertEncoder):
         x = dropout(x, self.config.head_dropout, fold(seeds, AFTER_LAYERS))
         return self.classifier(x)
 
-    def tensors(self) -> tuple[Tensor, ...]:
-        """Every leaf and its checkpoint tensor."""
+    def head_tensors(self) -> tuple[Tensor, ...]:
+        """The classifier's, and the pooler's where there is one."""
         pooler = tensors.linear("mobilebert.pooler.dense", "pooler") if self.config.classifier_activation else ()
-        return *encoder_tensors(self.config), *pooler, *tensors.linear("classifier", "classifier")
+        return *pooler, *tensors.linear("classifier", "classifier")
 
 
-class MobileBertForTokenClassification(MobileBertEncoder):
+class MobileBertForTokenClassification(TokenHead, MobileBertEncoder):
     """Encoder without a pooler, classifier on every token."""
-
-    head = may_lack = head_layers = ("classifier",)
-    pools = False
-
-    def __init__(self, config: MobileBertConfig):
-        super().__init__(config)
-        self.classifier = Linear(config.hidden_size, config.num_labels)
-
-    def classify(self, x: jax.Array, *, seeds: jax.Array | None) -> jax.Array:
-        """[B, T, D] -> [B, T, C]."""
-        x = dropout(x, self.config.head_dropout, fold(seeds, AFTER_LAYERS))
-        return self.classifier(x)
-
-    def tensors(self) -> tuple[Tensor, ...]:
-        """Every leaf and its checkpoint tensor."""
-        return *encoder_tensors(self.config), *tensors.linear("classifier", "classifier")
-
-
-def encoder_tensors(config: MobileBertConfig) -> tuple[Tensor, ...]:
-    """The table of embeddings and layers."""
-    embeddings, layer = "mobilebert.embeddings", f"mobilebert.encoder.layer.{tensors.LAYER}"
-    last = config.num_feedforward_networks - 1
-    return (
-        *tensors.embedding(f"{embeddings}.word_embeddings", "embeddings.word"),
-        *tensors.linear(f"{embeddings}.embedding_transformation", "embeddings.transformation"),
-        *tensors.embedding(f"{embeddings}.position_embeddings", "embeddings.position"),
-        *tensors.embedding(f"{embeddings}.token_type_embeddings", "embeddings.segment"),
-        *tensors.layer_norm(f"{embeddings}.LayerNorm", "embeddings.norm"),
-        *_projection(f"{layer}.bottleneck.input", "layers.bottleneck"),
-        *_projection(f"{layer}.bottleneck.attention", "layers.shared_bottleneck"),
-        *tensors.linear(f"{layer}.attention.self.query", "layers.attention.query"),
-        *tensors.linear(f"{layer}.attention.self.key", "layers.attention.key"),
-        *tensors.linear(f"{layer}.attention.self.value", "layers.attention.value"),
-        *_projection(f"{layer}.attention.output", "layers.attention_output"),
-        *(
-            tensor
-            for number in range(last)
-            for tensor in _feed_forward(f"{layer}.ffn.{number}", f"layers.feed_forward_{number}")
-        ),
-        *_feed_forward(layer, f"layers.feed_forward_{last}"),  # the last one has the names of BERT's only one
-        *_projection(f"{layer}.output.bottleneck", "layers.widen"),
-    )
 
 
 def _projection(name: str, path: str) -> tuple[Tensor, ...]:

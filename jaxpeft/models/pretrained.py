@@ -6,7 +6,6 @@ import fnmatch
 import hashlib
 import importlib.util
 import json
-import math
 import os
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -18,9 +17,10 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from jaxpeft.errors import InputError
-from jaxpeft.models import MODELS, weight_files
+from jaxpeft.errors import InputError, first_few
+from jaxpeft.models import MODELS, host_arrays, weight_files
 from jaxpeft.models.layers import initialise
+from jaxpeft.models.leaves import by_path, parent_of
 from jaxpeft.models.quantised import Quantised, quantise
 from jaxpeft.models.tensors import LAYER, Tensor
 
@@ -157,7 +157,7 @@ def match(model: Any, shapes: Mapping[str, tuple[int, ...]]) -> Match:
     The head may be missing or of another shape (other labels); what else may be missing, `model.may_lack` says.
     Raises InputError that lists every tensor which is missing, of another shape, or unknown in the encoder.
     """
-    leaves = _leaves(model)
+    leaves = by_path(nnx.state(model))
     new: list[str] = []
     problems: list[str] = []
     used: set[str] = set()
@@ -182,8 +182,7 @@ def match(model: Any, shapes: Mapping[str, tuple[int, ...]]) -> Match:
     inside = [name for name in unknown if name.startswith(model.base_prefix + ".") and not _is_ignored(name, ignored)]
     problems += [f"{name} has no place in a {model.model_type} encoder of this config" for name in inside]
     if problems:
-        more = [f"and {len(problems) - 8} more"] if len(problems) > 8 else []
-        raise InputError("the checkpoint does not fit its config.json: " + "; ".join(problems[:8] + more))
+        raise InputError("the checkpoint does not fit its config.json: " + "; ".join(first_few(problems, 8)))
     return Match(tuple(new), tuple(name for name in unknown if name not in inside))
 
 
@@ -203,7 +202,7 @@ def load(
     tensors in use, and of those that another head on this encoder would use.
     """
     digests: dict[str, str] = {}
-    leaves = _leaves(model)
+    leaves = by_path(nnx.state(model))
     for tensor in model.tensors():
         shape, dtype = leaves[tensor.path].shape, dtype_of(tensor.path)
         if tensor.path in new:
@@ -213,16 +212,13 @@ def load(
             leaf = _placed(_fill_quantised(tensor, checkpoint, shape, kind, digests))
         else:
             leaf = _placed(_fill(tensor, checkpoint, shape, np.dtype(dtype), digests))
-        _set(model, tensor.path, leaf)
+        parent, attribute = parent_of(model, tensor.path)
+        setattr(parent, attribute, nnx.Param(leaf))
     others = [f"{model.base_prefix}.{pattern}" for pattern in model.unused]
     for name in checkpoint.shapes():
         if _is_ignored(name, others):
-            digests[name] = _hash(checkpoint.read(name))
+            digests[name] = host_arrays.sha256(checkpoint.read(name))
     return hashlib.sha256("".join(f"{name} {digests[name]}\n" for name in sorted(digests)).encode()).hexdigest()
-
-
-def _leaves(model: Any) -> dict[str, Any]:
-    return {".".join(map(str, path)): leaf for path, leaf in nnx.to_flat_state(nnx.state(model))}
 
 
 def _expected(tensor: Tensor, shape: tuple[int, ...]) -> tuple[list[str], tuple[int, ...]]:
@@ -239,10 +235,10 @@ def _fill(
     tensor: Tensor, checkpoint: Checkpoint, shape: tuple[int, ...], dtype: np.dtype, digests: dict[str, str]
 ) -> np.ndarray:
     """One leaf from its tensor, or from a tensor a layer, in place: never two copies of a stack."""
-    leaf = _aligned(shape, dtype)
+    leaf = host_arrays.aligned(shape, dtype)
     slots = leaf if tensor.stacked else leaf[None]
     for slot, values in zip(slots, _read_each(tensor, checkpoint, len(slots), digests), strict=True):
-        (_copy_transposed if tensor.transpose else _copy)(values, slot)
+        (host_arrays.copy_transposed if tensor.transpose else host_arrays.copy)(values, slot)
     return leaf
 
 
@@ -250,11 +246,11 @@ def _fill_quantised(
     tensor: Tensor, checkpoint: Checkpoint, shape: tuple[int, ...], kind: str, digests: dict[str, str]
 ) -> Quantised:
     """A stack of kernels in codes and scales: the only floats are those of the layer at hand."""
-    floats = _aligned(shape[1:], np.dtype("float32"))
+    floats = host_arrays.aligned(shape[1:], np.dtype("float32"))
     like = jax.eval_shape(lambda matrix: quantise(matrix, kind), floats)
-    stack = jax.tree.map(lambda part: _aligned((shape[0], *part.shape), part.dtype), like)
+    stack = jax.tree.map(lambda part: host_arrays.aligned((shape[0], *part.shape), part.dtype), like)
     for layer, values in enumerate(_read_each(tensor, checkpoint, shape[0], digests)):
-        _copy_transposed(values, floats)
+        host_arrays.copy_transposed(values, floats)
         for slots, part in zip(jax.tree.leaves(stack), jax.tree.leaves(quantise(floats, kind)), strict=True):
             slots[layer] = part  # waits for the codes: only then may the floats be written over
     return stack
@@ -267,7 +263,7 @@ def _read_each(tensor: Tensor, checkpoint: Checkpoint, layers: int, digests: dic
             values = checkpoint.read(name)
             if not jnp.issubdtype(values.dtype, jnp.floating):
                 raise InputError(f"{name} holds {values.dtype}, expected floats: a quantised model cannot be loaded")
-            hashed = hashing.submit(_hash, values)
+            hashed = hashing.submit(host_arrays.sha256, values)
             yield values
             digests[name] = hashed.result()
 
@@ -275,55 +271,3 @@ def _read_each(tensor: Tensor, checkpoint: Checkpoint, layers: int, digests: dic
 def _placed(leaf: Any) -> Any:
     """On a CPU the array keeps the aligned memory that was filled; elsewhere the host's goes back at once."""
     return jax.block_until_ready(jax.device_put(leaf))
-
-
-def _aligned(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
-    """Uninitialised memory on a boundary of 64 bytes, which JAX on a CPU takes over without a copy."""
-    size = math.prod(shape) * dtype.itemsize
-    raw = np.empty(size + 64, np.uint8)
-    start = -raw.ctypes.data % 64
-    return raw[start : start + size].view(dtype).reshape(shape)
-
-
-def _hash(values: np.ndarray) -> str:
-    digest = hashlib.sha256(f"{values.dtype} {values.shape}".encode())
-    values = np.atleast_1d(values)
-    if values.flags.c_contiguous:  # in one call, which gives up the interpreter's lock once
-        digest.update(values.view(np.uint8).data)
-        return digest.hexdigest()
-    for start in range(0, len(values), 64):  # strided in its file: made dense a few rows at a time
-        digest.update(np.ascontiguousarray(values[start : start + 64]).view(np.uint8).data)
-    return digest.hexdigest()
-
-
-def _copy(values: np.ndarray, slot: np.ndarray) -> None:
-    """`slot[...] = values` with a cast."""
-    if values.dtype == slot.dtype:
-        values, slot = _bits(values), _bits(slot)
-    slot[...] = values
-
-
-def _copy_transposed(values: np.ndarray, slot: np.ndarray) -> None:
-    """`slot[...] = values.T` with a cast, several times as fast.
-
-    A block of rows goes through a buffer into whole cache lines of the slot. The buffer's rows are longer than they
-    need to be: at a distance of a power of two they would all compete for the same few places of the cache.
-    """
-    block, columns = 64, values.shape[1]
-    buffer = np.empty((block, columns + 64), slot.dtype)
-    for start in range(0, len(values), block):
-        rows = buffer[: len(values) - start, :columns]
-        _copy(values[start : start + block], rows)
-        _bits(slot.T)[start : start + block] = _bits(rows)
-
-
-def _bits(values: np.ndarray) -> np.ndarray:
-    """The same memory as integers: bfloat16's own copies are slow and hold the interpreter's lock."""
-    return values.view(f"u{values.itemsize}")
-
-
-def _set(model: Any, path: str, leaf: jax.Array) -> None:
-    *parents, name = path.split(".")
-    for parent in parents:
-        model = getattr(model, parent)
-    setattr(model, name, nnx.Param(leaf))

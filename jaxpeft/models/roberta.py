@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from flax import nnx
 
 from jaxpeft.models import tensors
-from jaxpeft.models.bert import BertConfig, BertEncoder, BertForTokenClassification, encoder_tensors
+from jaxpeft.models.bert import BertConfig, BertEncoder, BertForTokenClassification
 from jaxpeft.models.dropout import dropout, fold
 from jaxpeft.models.layers import Linear
 from jaxpeft.models.layout import Layout
@@ -73,10 +73,9 @@ class RobertaForSequenceClassification(BertEncoder):
         """[B, D] -> [B, C]."""
         return self.classifier(x, seeds=fold(seeds, AFTER_LAYERS))
 
-    def tensors(self) -> tuple[Tensor, ...]:
-        """Every leaf and its checkpoint tensor."""
+    def head_tensors(self) -> tuple[Tensor, ...]:
+        """Those of the head's two layers."""
         return (
-            *encoder_tensors(self.base_prefix),
             *tensors.linear("classifier.dense", "classifier.dense"),
             *tensors.linear("classifier.out_proj", "classifier.out_proj"),
         )

@@ -1,9 +1,9 @@
 """The table that ties a model's leaves to the tensors of a Hugging Face checkpoint."""
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
-LAYER = "{layer}"
+LAYER = "{layer}"  # in a name or pattern: the layer's number
 
 
 @dataclasses.dataclass(frozen=True)
@@ -21,9 +21,16 @@ class Tensor:
 
     def names(self, layers: int) -> list[str]:
         """The checkpoint's tensors that fill this leaf: one, or one a layer."""
-        if not self.stacked:
-            return [self.name]
-        return [self.name.replace(LAYER, str(layer)) for layer in range(layers)]
+        return [name for _, name in in_each_layer(self.name, layers)]
+
+
+def in_each_layer(name: str, layers: int) -> Iterator[tuple[tuple[int, ...], str]]:
+    """(index into a leaf, name) for each layer of a stack, or for the one module that stands alone, with index ()."""
+    if LAYER not in name:
+        yield (), name
+        return
+    for layer in range(layers):
+        yield (layer,), name.replace(LAYER, str(layer))
 
 
 def linear(name: str, path: str, *, use_bias: bool = True) -> tuple[Tensor, ...]:

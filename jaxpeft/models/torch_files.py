@@ -13,7 +13,8 @@ from typing import Any, BinaryIO
 
 from jaxpeft.errors import InputError
 from jaxpeft.models.mapped import MappedTensors, Place
-from jaxpeft.models.tensor_pickle import Bounded, StoredTensor, TensorPickle
+from jaxpeft.models.pickle_globals import StoredTensor
+from jaxpeft.models.tensor_pickle import Bounded, TensorPickle
 
 _LEGACY_MAGIC, _LEGACY_PROTOCOL = 0x1950A86A20F9469CFC6C, 1001
 _ZIP_MAGIC = b"PK\x03\x04"

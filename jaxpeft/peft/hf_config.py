@@ -6,9 +6,9 @@ from typing import Any
 
 from jaxpeft.config import PeftConfig, leaves, set_leaf
 from jaxpeft.errors import InputError
+from jaxpeft.models.tensors import in_each_layer
 from jaxpeft.peft import hf_fields
 from jaxpeft.peft.hf_format import FORMATS
-from jaxpeft.peft.hf_slots import names
 from jaxpeft.peft.ia3 import scales_input
 from jaxpeft.peft.inject import METHODS, targets
 from jaxpeft.peft.partition import HEAD, base_path
@@ -107,7 +107,7 @@ def _modules_to_save(model: Any, labels: Mapping[str, str]) -> list[str]:
         one.rpartition(".")[0]
         for tensor in model.tensors()
         if tensor.path in head
-        for _, one in names(tensor.name, model.config.num_hidden_layers)
+        for _, one in in_each_layer(tensor.name, model.config.num_hidden_layers)
     )
     tops = {name: name.split(".")[0] for name in modules}
     return sorted({top if top in ALWAYS_SAVED else name for name, top in tops.items()})

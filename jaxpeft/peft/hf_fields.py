@@ -22,7 +22,7 @@ def whole(given: Mapping[str, Any], name: str, default: int) -> int:
     return value
 
 
-def switch(given: Mapping[str, Any], name: str) -> bool:
+def boolean(given: Mapping[str, Any], name: str) -> bool:
     """True or false; false where the file has neither."""
     value = given.get(name, False)
     if not isinstance(value, bool):

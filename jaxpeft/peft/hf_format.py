@@ -17,15 +17,15 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxpeft.config import PeftConfig
-from jaxpeft.errors import InputError
+from jaxpeft.errors import InputError, first_few
+from jaxpeft.models.tensors import in_each_layer
 from jaxpeft.peft import hf_ia3, hf_lora, hf_prompt
-from jaxpeft.peft.hf_slots import TRANSPOSED, Slot, adapted_modules, names
+from jaxpeft.peft.hf_slots import TRANSPOSED, Slot, adapted_modules
 from jaxpeft.peft.inject import adapted
 from jaxpeft.peft.partition import FROZEN, HEAD, base_path, flatten
 
 _PREFIX = re.compile(r"base_model\.(model\.)?")
 _WRAPPERS = re.compile(r"\.(modules_to_save\.default|modules_to_save|base_layer|default)(?=\.|$)")
-_SHOWN = 8  # problems in one message
 
 
 @dataclasses.dataclass(frozen=True)
@@ -84,7 +84,7 @@ def slots(model: Any, labels: Mapping[str, str], method: str) -> dict[str, Slot]
     for tensor in model.tensors():
         if (path := own.get(tensor.path)) is None:
             continue
-        for index, name in names(tensor.name, model.config.num_hidden_layers):
+        for index, name in in_each_layer(tensor.name, model.config.num_hidden_layers):
             module, _, last = name.rpartition(".")
             if module not in wrapped and path in held:  # a bias that trains where there is an adapter alone
                 continue
@@ -128,7 +128,7 @@ def whole_modules(model: Any, labels: Mapping[str, str], tensors: Collection[str
     for tensor in model.tensors():
         module = tensor.path.rpartition(".")[0]
         depth = model.config.num_hidden_layers
-        if all(name in tensors for _, name in names(tensor.name, depth)):
+        if all(name in tensors for _, name in in_each_layer(tensor.name, depth)):
             held[tensor.path] = module
         else:
             lacking.add(module)
@@ -176,5 +176,4 @@ def _check(model: Any, expected: Mapping[str, Slot], found: Mapping[str, np.ndar
         elif not np.isfinite(values.astype(np.float32)).all():
             problems.append(f"{name} holds values that are no finite numbers")
     if problems:
-        more = [f"and {len(problems) - _SHOWN} more"] if len(problems) > _SHOWN else []
-        raise InputError(*sorted(problems)[:_SHOWN], *more)
+        raise InputError(*first_few(sorted(problems), 8))

@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from jaxpeft.config import Ia3Config, PeftConfig
-from jaxpeft.peft.hf_slots import Slot, adapted_modules, for_peft, locate, names, shortest_names
+from jaxpeft.models.tensors import in_each_layer
+from jaxpeft.peft.hf_slots import Slot, adapted_modules, for_peft, locate, shortest_names
 from jaxpeft.peft.inject import adapted
 
 ROLES = ("ia3_l",)
@@ -16,7 +17,7 @@ def slots(model: Any) -> dict[str, Slot]:
     for path, name, layer in adapted(model):
         size = layer.ia3.shape[-1]
         shape = (1, size) if layer.scales_input else (size, 1)
-        for index, module in names(name, model.config.num_hidden_layers):
+        for index, module in in_each_layer(name, model.config.num_hidden_layers):
             found[f"{module}.ia3_l"] = Slot(f"{path}.ia3", index, shape)
     return found
 

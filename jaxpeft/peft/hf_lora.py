@@ -6,8 +6,9 @@ from typing import Any
 
 from jaxpeft.config import LoraConfig, PeftConfig
 from jaxpeft.errors import InputError
+from jaxpeft.models.tensors import LAYER, in_each_layer
 from jaxpeft.peft import hf_fields, patterns
-from jaxpeft.peft.hf_slots import LAYER, TRANSPOSED, Slot, adapted_modules, for_peft, locate, names, shortest_names
+from jaxpeft.peft.hf_slots import TRANSPOSED, Slot, adapted_modules, for_peft, locate, shortest_names
 from jaxpeft.peft.inject import adapted, encoder_layers
 
 ROLES = ("lora_A.weight", "lora_B.weight", "lora_magnitude_vector")
@@ -32,7 +33,7 @@ def slots(model: Any) -> dict[str, Slot]:
     found = {}
     for path, name, layer in adapted(model):
         d_in, d_out = layer.lora_a.shape[-2], layer.lora_b.shape[-1]
-        for (index, module), rank in zip(names(name, len(layer.ranks)), layer.ranks, strict=True):
+        for (index, module), rank in zip(in_each_layer(name, len(layer.ranks)), layer.ranks, strict=True):
             if rank == 0:
                 continue
             columns: tuple[int | slice, ...] = (*index, slice(None), slice(rank))
@@ -81,8 +82,8 @@ def from_hf(model: Any, given: Mapping[str, Any], shapes: Mapping[str, tuple[int
             rank=rank,
             alpha=hf_fields.number(given, "lora_alpha", 8),
             dropout=hf_fields.number(given, "lora_dropout", 0.0),
-            rslora=hf_fields.switch(given, "use_rslora"),
-            dora=hf_fields.switch(given, "use_dora"),
+            rslora=hf_fields.boolean(given, "use_rslora"),
+            dora=hf_fields.boolean(given, "use_dora"),
             bias=hf_fields.text(given, "bias") or "none",
             layers_to_transform=_layers(model, layers),
             rank_pattern=_entries(ranks),

@@ -1,15 +1,15 @@
 """Where a tensor of PEFT's file lies among our leaves, and module names both ways."""
 
 import dataclasses
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 import numpy as np
 
 from jaxpeft.errors import InputError
+from jaxpeft.models.tensors import in_each_layer
 from jaxpeft.peft.inject import encoder_layers
 
-LAYER = "{layer}"
 TRANSPOSED = (1, 0)  # torch holds linear weights as (out, in)
 
 
@@ -36,15 +36,6 @@ class Slot:
         return part if self.axes is None else part.transpose(self.axes)
 
 
-def names(name: str, layers: int) -> Iterator[tuple[tuple[int, ...], str]]:
-    """(index into the leaf, name) for each layer of a stack, or for the one layer that stands alone."""
-    if LAYER not in name:
-        yield (), name
-        return
-    for layer in range(layers):
-        yield (layer,), name.replace(LAYER, str(layer))
-
-
 def adapted_modules(tensors: Iterable[str], roles: tuple[str, ...]) -> list[str]:
     """Names of the modules that have tensors of these roles, each once."""
     found = (name.removesuffix(f".{role}") for name in tensors for role in roles if name.endswith(f".{role}"))
@@ -60,7 +51,7 @@ def locate(model: Any, modules: Iterable[str]) -> dict[str, set[int]]:
     known = {
         one: (path, index[0] if index else 0)
         for path, name in encoder_layers(model).items()
-        for index, one in names(name, depth)
+        for index, one in in_each_layer(name, depth)
     }
     modules = list(modules)
     if unknown := [module for module in modules if module not in known]:
@@ -93,4 +84,4 @@ def shortest_names(model: Any, paths: Collection[str]) -> list[str]:
 
 def for_peft(entries: Iterable[str], layers: int) -> list[str]:
     """Entries of a target list as PEFT understands them: one for each layer where ours says `{layer}`."""
-    return sorted({one for entry in entries for _, one in names(entry, layers)})
+    return sorted({one for entry in entries for _, one in in_each_layer(entry, layers)})

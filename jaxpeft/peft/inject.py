@@ -15,6 +15,8 @@ from flax import nnx
 
 from jaxpeft.config import PeftConfig
 from jaxpeft.errors import InputError
+from jaxpeft.models.leaves import parent_of
+from jaxpeft.models.tensors import LAYER, in_each_layer
 from jaxpeft.peft import bitfit, ia3, lora, prompt
 
 BASE = "base"  # the attribute under which an adapted layer holds the frozen one
@@ -118,10 +120,8 @@ def _is_suffix(entry: str, name: str) -> bool:
 
 
 def _matches_stack(pattern: str, name: str, model: Any) -> bool:
-    if "{layer}" not in name:
-        return re.fullmatch(pattern, name) is not None
-    names = [name.replace("{layer}", str(layer)) for layer in range(model.config.num_hidden_layers)]
-    hits = [re.fullmatch(pattern, one) is not None for one in names]
+    """Whether a pattern matches a module in every layer. Raises InputError where it matches in some alone."""
+    hits = [re.fullmatch(pattern, one) is not None for _, one in in_each_layer(name, model.config.num_hidden_layers)]
     if any(hits) and not all(hits):
         raise InputError(
             f"peft.target_regex {pattern!r} matches {name} in {sum(hits)} of {len(hits)} layers; "
@@ -132,7 +132,7 @@ def _matches_stack(pattern: str, name: str, model: Any) -> bool:
 
 def _short_names(names: Iterable[str]) -> set[str]:
     """What follows the layer's number: the part that people write as a target."""
-    return {name.split("{layer}.")[-1] for name in names}
+    return {name.split(f"{LAYER}.")[-1] for name in names}
 
 
 def _settings(config: PeftConfig, model_type: str) -> Any:
@@ -140,11 +140,3 @@ def _settings(config: PeftConfig, model_type: str) -> Any:
     if config.method == "ia3" and not settings.feedforward_modules and not config.target_modules:
         return dataclasses.replace(settings, feedforward_modules=ia3.DEFAULT_FEEDFORWARD[model_type])
     return settings
-
-
-def parent_of(model: Any, path: str) -> tuple[Any, str]:
-    """The module that holds what a dotted path names, and the attribute there."""
-    *parents, attribute = path.split(".")
-    for name in parents:
-        model = getattr(model, name)
-    return model, attribute

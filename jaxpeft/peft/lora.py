@@ -29,6 +29,7 @@ from jaxpeft.config import LoraConfig
 from jaxpeft.errors import InputError
 from jaxpeft.models.dropout import dropout
 from jaxpeft.models.quantised import Quantised, dense
+from jaxpeft.models.tensors import in_each_layer
 from jaxpeft.peft import patterns
 
 DEFAULT_TARGETS = {  # PEFT's where it has one, else those of the paper (Taylor et al. 2024)
@@ -183,9 +184,7 @@ def wrap(base: Any, name: str, config: LoraConfig, key: jax.Array) -> nnx.Module
 
 def _modules(name: str, depth: int) -> list[tuple[str, int | None]]:
     """Name and layer's number of the module in each layer, or of the one that stands in none."""
-    if "{layer}" not in name:
-        return [(name, None)]
-    return [(name.replace("{layer}", str(layer)), layer) for layer in range(depth)]
+    return [(one, index[0] if index else None) for index, one in in_each_layer(name, depth)]
 
 
 def _is_chosen(layer: int | None, config: LoraConfig) -> bool:

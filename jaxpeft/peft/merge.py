@@ -18,7 +18,7 @@ from flax import nnx
 
 from jaxpeft.errors import InputError
 from jaxpeft.models.quantised import Quantised
-from jaxpeft.peft.hf_slots import LAYER, names
+from jaxpeft.models.tensors import LAYER, in_each_layer
 from jaxpeft.peft.inject import BASE, adapted
 from jaxpeft.peft.partition import base_path, flatten
 
@@ -66,7 +66,7 @@ def _parts(model: Any) -> Iterator[tuple[str, tuple[int, ...], Callable[[], np.n
     layers, leaves = _mergeable(model), flatten(model)[1]
     for module, group in itertools.groupby(model.tensors(), lambda tensor: tensor.path.rpartition(".")[0]):
         tensors = list(group)
-        for index, _ in names(tensors[0].name, model.config.num_hidden_layers):
+        for index, _ in in_each_layer(tensors[0].name, model.config.num_hidden_layers):
             base = functools.cache(functools.partial(_merged_base, layers[module], index)) if module in layers else None
             for tensor in tensors:
                 role = tensor.path.rpartition(".")[2]

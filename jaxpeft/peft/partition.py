@@ -19,6 +19,7 @@ from flax import nnx
 
 from jaxpeft.config import PeftConfig
 from jaxpeft.errors import InputError
+from jaxpeft.models.leaves import by_path
 from jaxpeft.peft.inject import BASE, METHODS
 from jaxpeft.peft.lora import LoraLinear
 
@@ -29,7 +30,7 @@ Tree = dict[str, jax.Array]
 def flatten(model: Any) -> tuple[Any, Tree]:
     """A model as (structure, leaves)."""
     graphdef, state = nnx.split(model)
-    return graphdef, {".".join(map(str, path)): leaf.get_value() for path, leaf in nnx.to_flat_state(state)}
+    return graphdef, {path: leaf.get_value() for path, leaf in by_path(state).items()}
 
 
 def unflatten(graphdef: Any, leaves: Mapping[str, jax.Array]) -> Any:

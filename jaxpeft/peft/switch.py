@@ -12,8 +12,9 @@ import jax
 from flax import nnx
 
 from jaxpeft.errors import InputError
+from jaxpeft.models.leaves import parent_of
 from jaxpeft.models.virtual import VirtualTokens
-from jaxpeft.peft.inject import BASE, parent_of
+from jaxpeft.peft.inject import BASE
 from jaxpeft.peft.merge import unmerge
 from jaxpeft.peft.partition import flatten
 

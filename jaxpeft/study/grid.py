@@ -13,7 +13,7 @@ from pathlib import Path, PurePath
 from typing import Any
 
 from jaxpeft.config import Config, leaves, set_leaf, settle
-from jaxpeft.errors import InputError
+from jaxpeft.errors import InputError, first_few
 from jaxpeft.study.design import AXES, Axes, Choice, Fields, Grid, Rule, Study, run_file
 from jaxpeft.validate import validate
 
@@ -21,7 +21,6 @@ ALWAYS = ("experiment", "model", "method", "task", "seed")  # axes that every ru
 MOVABLE = ("data.path", "data.split_lists", "data.cache_dir", "model.ref", "peft.init_from")
 PLACES = ("data.path", "data.cache_dir", "model.ref")  # of which an id does not even say that they are set
 FIELDS = tuple(leaves(Config()))
-MOST_PROBLEMS = 12  # that are listed in full
 
 
 @dataclasses.dataclass(frozen=True)
@@ -326,10 +325,8 @@ def _settled(runs: list[Planned], corpora: Mapping[str, str], for_plan: bool) ->
             for problem in error.problems:
                 problems.setdefault(problem, []).append(run.id)
     told = [f"{ids[0]}{f' and {len(ids) - 1} more' if ids[1:] else ''}: {text}" for text, ids in problems.items()]
-    if len(told) > MOST_PROBLEMS:
-        told = [*told[:MOST_PROBLEMS], f"and {len(told) - MOST_PROBLEMS} more"]
     if told:
-        raise InputError(*told)
+        raise InputError(*first_few(told, 12))
     return tuple(settled)
 
 

@@ -15,6 +15,7 @@ from flax import nnx
 from jaxpeft.errors import InputError
 from jaxpeft.models import MODELS
 from jaxpeft.models.layers import initialise
+from jaxpeft.models.leaves import by_path
 from jaxpeft.training.safetensors_writer import write_weights
 from jaxpeft.training.workdir import write_json, write_text
 
@@ -75,7 +76,7 @@ def write_base(folder: Path, ref: str) -> None:
 
 def _tensors(model: Any) -> Iterator[tuple[str, np.ndarray]]:
     """(name, values) of the encoder, in torch's layout."""
-    leaves = {".".join(map(str, path)): leaf for path, leaf in nnx.to_flat_state(nnx.state(model))}
+    leaves = by_path(nnx.state(model))
     for tensor in model.tensors():
         if tensor.path.split(".")[0] in model.head:
             continue

@@ -150,7 +150,7 @@ def attacks(marker) -> dict[str, tuple[bytes, str]]:
         "result called": (writer.ORDERED + b")R", "calls a dict"),
         "type called": (b"ctorch\nFloatStorage\n)R", "calls a"),
         "made new": (b"ccollections\nOrderedDict\n)\x81", "NEWOBJ"),
-        "attributes of a function": (b"ctorch._utils\n_rebuild_tensor\n}b", "_Function"),
+        "attributes of a function": (b"ctorch._utils\n_rebuild_tensor\n}b", "a Function in place of a dict"),
     }
 
 

@@ -13,7 +13,7 @@ import safetensors.numpy
 from hypothesis import strategies
 
 from jaxpeft.errors import InputError
-from jaxpeft.models import pretrained
+from jaxpeft.models import host_arrays
 from jaxpeft.models.pretrained import Checkpoint, load, match, read_config
 from jaxpeft.models.weight_files import open_folder, open_safetensors
 from jaxpeft.peft import flatten
@@ -208,7 +208,7 @@ def test_numbers_of_a_quantised_model_are_refused(tmp_path):
 def test_blocks_of_a_transposed_leaf_meet(of, to, shape):
     values = np.random.default_rng(0).normal(size=shape).astype(of)
     slot = np.zeros((2, *shape[::-1]), to)[1]
-    pretrained._copy_transposed(values, slot)
+    host_arrays.copy_transposed(values, slot)
     np.testing.assert_array_equal(slot, values.T.astype(to))
 
 
@@ -223,14 +223,14 @@ def test_the_host_holds_one_copy_and_jax_uses_it(tmp_path, monkeypatch, form, dt
     folder = tiny.write_base(tmp_path, weights) if form == "safetensors" else torch_folder(tmp_path, form, weights)
     (folder / "config.json").write_text(json.dumps(tiny.SIZES | sizes))
     filled(folder, dtype)  # whatever is imported or compiled on the way
-    aligned, addresses = pretrained._aligned, set()
+    aligned, addresses = host_arrays.aligned, set()
 
     def noted(*arguments):
         leaf = aligned(*arguments)
         addresses.add(leaf.ctypes.data)
         return leaf
 
-    monkeypatch.setattr(pretrained, "_aligned", noted)
+    monkeypatch.setattr(host_arrays, "aligned", noted)
     tracemalloc.start()
     try:
         model, _ = filled(folder, dtype)

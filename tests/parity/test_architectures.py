@@ -13,7 +13,6 @@ from . import peers
 
 TASKS = (peers.SEQUENCE, peers.TOKEN)
 CELLS = [(model_type, task) for model_type in peers.ARCHITECTURES for task in TASKS]
-WITHOUT_SEGMENTS = ("distilbert", "llama")
 
 
 def same_as_transformers(folder, task, batch):

@@ -36,7 +36,7 @@ def make(tmp_path):
 
 @pytest.mark.filterwarnings("ignore:Precision loss occurred:RuntimeWarning")  # toy seeds may reach one score
 @pytest.mark.parametrize("name", ROWS)
-def test_both_sides_are_trained_and_scored_and_nothing_twice(name, make, tmp_path, monkeypatch, capsys):
+def test_both_sides_are_trained_and_scored_and_nothing_twice(name, make, tmp_path, monkeypatch):
     data = tiny.write_data(tmp_path / name, train=20, validation=4, test=8, make=ROWS[name])
     given = {"steps": 2, "seeds": range(1, 3), "methods": ("lora",), "make": make}
     table = quality.benchmark(str(data), tmp_path / "out", **given)

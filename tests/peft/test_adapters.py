@@ -185,9 +185,6 @@ def taken(base, **settings):
     return set(targets(abstract(base), tiny.experiment(base, base, **settings).peft))
 
 
-ALL = {"query", "key", "value", "output"}
-
-
 @pytest.mark.parametrize(
     ("entries", "paths"),
     [

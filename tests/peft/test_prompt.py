@@ -13,21 +13,14 @@ from jaxpeft.models import MODELS
 from jaxpeft.models.dropout import example_seeds
 from jaxpeft.peft import attach, flatten, label, split, unflatten, virtual_tokens
 from jaxpeft.peft.prompt import Prompt
+from tests import tiny
 
-TINY = {  # every dimension differs
-    "vocab_size": 61,
-    "hidden_size": 24,
-    "num_hidden_layers": 3,
-    "num_attention_heads": 4,
-    "intermediate_size": 40,
-    "max_position_embeddings": 36,
-}
 SIZES = {
-    "bert": TINY,
-    "roberta": TINY,
+    "bert": tiny.SIZES,
+    "roberta": tiny.SIZES,
     "distilbert": {"vocab_size": 61, "dim": 24, "n_layers": 3, "n_heads": 4, "hidden_dim": 40},
-    "mobilebert": {**TINY, "embedding_size": 12, "intra_bottleneck_size": 20, "classifier_activation": False},
-    "llama": {**TINY, "num_key_value_heads": 2},
+    "mobilebert": {**tiny.SIZES, "embedding_size": 12, "intra_bottleneck_size": 20, "classifier_activation": False},
+    "llama": {**tiny.SIZES, "num_key_value_heads": 2},
 }
 METHODS = ("prompt", "p_tuning", "prefix")
 N, B, T = 3, 4, 7

@@ -80,7 +80,7 @@ def test_other_names_of_this_machine_are_refused(built, tmp_path):
     report.stay()
 
 
-def test_a_port_that_is_taken_is_told(built, tmp_path):
+def test_a_port_that_is_taken_is_told(tmp_path):
     with (
         http.server.HTTPServer(("127.0.0.1", 0), None) as taken,
         pytest.raises(InputError, match=r"--port=.*name another"),

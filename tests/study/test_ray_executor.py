@@ -222,22 +222,17 @@ def test_the_time_that_is_left_is_shared_by_the_runs_that_go_on_at_once(capsys):
 # The command line
 
 
-def test_no_ray_or_flags_of_ray_alone_are_one_message(tmp_path, monkeypatch, capsys):
+def test_no_ray_or_flags_of_ray_alone_are_one_message(tmp_path, monkeypatch, refused):
     monkeypatch.setattr(os, "environ", os.environ.copy())
     monkeypatch.setitem(sys.modules, "ray", None)
-    command = ["study", f"--config={tiny.ROOT / 'configs/study/smoke.py'}", f"--workdir={tmp_path / 'w'}"]
+    command = [f"--config={tiny.ROOT / 'configs/study/smoke.py'}", f"--workdir={tmp_path / 'w'}"]
     for arguments, message in (
         (["--executor=ray"], "--executor=ray needs Ray: pip install ray"),
         (["--address=auto", "--cpus_per_run=2"], "--address, --cpus_per_run: only with --executor=ray"),
         (["--executor=ray", "--cpus_per_run=0"], "cpus_per_run"),
         (["--executor=dask"], "executor"),
     ):
-        with pytest.raises(SystemExit) as stop:
-            main([*command, *arguments])
-        assert stop.value.code == 2
-        shown = capsys.readouterr().err
-        assert shown.startswith("error: ")
-        assert message in shown
+        assert message in refused(main, *command, *arguments)
     assert not (tmp_path / "w").exists()
 
 

@@ -276,7 +276,7 @@ def test_a_run_goes_on_where_its_data_lies_now(tmp_path):
 # The command line
 
 
-def test_the_command_line_refuses_in_one_message(capsys, tmp_path):
+def test_the_command_line_refuses_in_one_message(refused, tmp_path):
     smoke, first_three = (str(tiny.ROOT / "configs" / "study" / f"{name}.py") for name in ("smoke", "first_three"))
     for arguments, message in (
         ([], "--config=FILE.py is missing"),
@@ -292,12 +292,7 @@ def test_the_command_line_refuses_in_one_message(capsys, tmp_path):
         ([f"--config={first_three}"], "and all others: its corpus is missing: --corpus=mimic3=PATH says where it is"),
         (["--cofnig=a"], "cofnig"),
     ):
-        with pytest.raises(SystemExit) as stop:
-            main(["study", f"--workdir={tmp_path / 'w'}", *arguments])
-        assert stop.value.code == 2
-        shown = capsys.readouterr().err
-        assert shown.startswith("error: ")
-        assert message in shown
+        assert message in refused(main, f"--workdir={tmp_path / 'w'}", *arguments)
     assert not (tmp_path / "w").exists()
 
 
@@ -355,7 +350,7 @@ def test_killed_in_the_middle_it_goes_on_and_a_bad_run_is_told(base, data, tmp_p
     assert steps == list(range(1, 61))
 
 
-def test_of_an_unexpected_error_only_its_type_and_place_are_told(tmp_path):
+def test_of_an_unexpected_error_only_its_type_and_place_are_told():
     from jaxpeft.study.worker import told
 
     def failure(error):

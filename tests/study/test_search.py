@@ -68,7 +68,7 @@ def test_alpha_goes_by_the_rank_that_was_drawn(place):
     assert system.config.peft.lora.rank == 8
 
 
-def test_the_name_of_a_study_holds_what_its_trials_depend_on(place, base, data):
+def test_the_name_of_a_study_holds_what_its_trials_depend_on(place, base):
     def name(weights=base, **changes):
         model = {"model": (Choice("m", {"model.ref": str(weights)}),)}
         search = a_search(**{"axes": {"task": ("task",), "method": ("lora",), **model}, **changes})
@@ -119,7 +119,7 @@ def test_what_no_search_can_be_is_refused(place, changes, message):
     assert message in str(refused.value)
 
 
-def test_the_command_line_refuses_in_one_message(capsys, tmp_path):
+def test_the_command_line_refuses_in_one_message(refused, tmp_path):
     smoke, elsewhere = f"--config={CONFIGS / 'search' / 'smoke.py'}", tmp_path / "elsewhere"
     (elsewhere / "file").mkdir(parents=True)
     study, paper = (f"--config={CONFIGS / name}.py" for name in ("study/smoke", "search/paper"))
@@ -133,12 +133,7 @@ def test_the_command_line_refuses_in_one_message(capsys, tmp_path):
         ([smoke, "stray"], "unexpected argument 'stray'"),
         ([smoke, f"--workdir={elsewhere}"], "holds files, but no search.json"),
     ):
-        with pytest.raises(SystemExit) as stop:
-            program.main(["search", f"--workdir={tmp_path / 'w'}", *arguments])
-        assert stop.value.code == 2
-        shown = capsys.readouterr().err
-        assert shown.startswith("error: ")
-        assert message in shown
+        assert message in refused(program.main, f"--workdir={tmp_path / 'w'}", *arguments)
     assert not (tmp_path / "w").exists()
 
 

@@ -96,7 +96,7 @@ def test_training_goes_on_from_an_adapter(run_of, headless, data, tmp_path):
     assert train(config, workdir, started=time.time()) == outcome  # the same command again finds it finished
 
 
-def test_a_run_of_no_steps_says_what_it_has_no_number_for(run_of, headless, data, tmp_path, capsys):
+def test_a_run_of_no_steps_says_what_it_has_no_number_for(headless, data, tmp_path, capsys):
     run = scored(tmp_path / "run", headless, data)
     found = result(run)
     assert (found["steps"], found["best_step"], found["tested_step"], found["stopped"]) == (0, 0, 0, "steps")

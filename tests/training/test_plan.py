@@ -21,16 +21,6 @@ from tests.training.test_loop import make_loop
 CHEAP = {"peft__method": "head"}  # compiles fastest
 
 
-@pytest.fixture
-def config_file(base, data, tmp_path):
-    """Writes a config file; changes as in `tiny.experiment`."""
-
-    def write(**changes):
-        return tiny.write_config(tmp_path / "config.py", tiny.experiment(base, data, **changes))
-
-    return write
-
-
 @pytest.mark.parametrize("kind", ["none", "int8", "nf4"])
 def test_what_is_planned_is_what_a_run_holds(base, data, kind):
     config = tiny.experiment(base, data, model__quantise=kind)

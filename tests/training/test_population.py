@@ -140,7 +140,7 @@ def test_finished_it_prints_its_result_again(config, together, capsys):
     assert "is finished" in capsys.readouterr().out
 
 
-def test_another_config_is_refused_once_members_are_there(config, together, tmp_path):
+def test_another_config_is_refused_once_members_are_there(config, tmp_path):
     changed = tiny.experiment(config.model.ref, config.data.path, population__seeds=(1, 2, 3))
     begun = Workdir(tmp_path / "run")
     begun.claim(config)

@@ -30,7 +30,7 @@ def listed_patients(folder: Path) -> dict[str, str]:
         raise InputError(f"data.split_lists {folder}: no such folder: expected one with lists of SUBJECT_ID")
     patients: dict[str, str] = {}
     for split, words in SPLIT_NAMES.items():
-        path = _list_file(folder, split, words)
+        path = _list_file(folder, words)
         for line, (patient,) in records(path, ("SUBJECT_ID",)):
             known = patients.setdefault(identifier(patient, "SUBJECT_ID", path, line), split)
             if known != split:
@@ -38,7 +38,7 @@ def listed_patients(folder: Path) -> dict[str, str]:
     return patients
 
 
-def _list_file(folder: Path, split: str, words: tuple[str, ...]) -> Path:
+def _list_file(folder: Path, words: tuple[str, ...]) -> Path:
     files = [path for path in sorted(folder.iterdir()) if path.name.lower().endswith((".csv", ".csv.gz"))]
     found = [path for path in files if set(words) & set(re.split(r"[^a-z]+", path.name.lower()))]
     if len(found) != 1:

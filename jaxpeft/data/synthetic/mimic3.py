@@ -18,7 +18,6 @@ from jaxpeft.data.synthetic import mimic3_notes as notes
 from jaxpeft.data.synthetic.mimic3_outcomes import Condition
 
 VERSION = 2  # of what is written for given arguments
-TABLES = ("NOTEEVENTS.csv", "ADMISSIONS.csv", "PATIENTS.csv", "DIAGNOSES_ICD.csv")
 
 _CLASSES = tuple(TRIAGE_CODES)
 _SHARES = {
