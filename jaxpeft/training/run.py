@@ -14,6 +14,7 @@ from jaxpeft.data.tokenise import Examples
 from jaxpeft.errors import InputError
 from jaxpeft.tasks.registry import TASKS, task_of
 from jaxpeft.training import finish, processes, start, system
+from jaxpeft.training.adapter_folder import Adapter
 from jaxpeft.training.checkpoint import save_best
 from jaxpeft.training.evaluation import Evaluator
 from jaxpeft.training.loop import Loop, seed_of
@@ -36,13 +37,25 @@ def train(
     ends is never tested: it leaves no result, and its position as a dict is returned. Raises InputError.
     """
     config, adapter = start.settle(config)
-    first = processes.is_first()
-    if first:
-        workdir.claim(config)
+    if not processes.is_first():
+        return _train(config, adapter, workdir, started, on_evaluation)
+    workdir.claim(config)
+    with workdir.held():
+        return _train(config, adapter, workdir, started, on_evaluation)
+
+
+def _train(
+    config: Config,
+    adapter: Adapter | None,
+    workdir: Workdir,
+    started: float,
+    on_evaluation: OnEvaluation | None,
+) -> dict[str, Any]:
     if population.is_one(config):
         if on_evaluation is not None:
             raise InputError("config.population cannot be watched run by run: leave it empty")
         return train_population(config, adapter, workdir, started=started)
+    first = processes.is_first()
     if result := processes.shared(read_json(workdir.result) if first and workdir.result.exists() else None):
         if first:
             print(f"{workdir.root} is finished:\n{final_table(result)}")

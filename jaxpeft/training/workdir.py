@@ -6,7 +6,7 @@ import errno
 import json
 import os
 import secrets
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -119,6 +119,24 @@ class Workdir:
             raise InputError(f"--workdir={self.root} holds files, but no config.json of a run: name another folder")
         write_text(self.config, to_json(config))
 
+    @contextlib.contextmanager
+    def held(self) -> Iterator[None]:
+        """Keeps other processes from training in the folder meanwhile. Raises InputError where one does.
+
+        The lock is the operating system's, on the open folder: it ends with the process, however that ends. What
+        cannot lock a folder (NFS, or Windows) leaves it unguarded.
+        """
+        try:
+            folder = os.open(self.root, os.O_RDONLY)
+        except OSError:
+            yield
+            return
+        try:
+            _lock(folder, self.root)
+            yield
+        finally:
+            os.close(folder)
+
     def append_metrics(self, record: Mapping[str, Any]) -> None:
         """Adds one line to metrics.jsonl."""
         with self.metrics.open("a", encoding="utf-8") as file:
@@ -139,6 +157,19 @@ class Workdir:
     def cut_metrics(self, step: int) -> None:
         """Drops what was logged after `step`: a resumed run logs it again."""
         write_lines(self.metrics, (record for record in self.read_metrics() if record["step"] <= step))
+
+
+def _lock(folder: int, path: Path) -> None:
+    try:
+        import fcntl  # not on Windows
+    except ImportError:
+        return
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise InputError(f"another process trains in {path}: wait for it, or name another --workdir") from None
+    except OSError:
+        return
 
 
 def read_json(path: Path) -> dict[str, Any]:

@@ -3,11 +3,14 @@
 import errno
 import os
 import threading
+import time
 
 import pytest
 
 from jaxpeft.errors import InputError
-from jaxpeft.training.workdir import write_text
+from jaxpeft.training.run import train
+from jaxpeft.training.workdir import Workdir, write_text
+from tests import tiny
 
 
 def test_several_may_write_one_file_at_once(tmp_path, monkeypatch):
@@ -40,3 +43,16 @@ def test_a_full_disk_leaves_what_was_there_and_nothing_beside_it(tmp_path, monke
     with pytest.raises(InputError, match="No space left on device; what was there is untouched"):
         write_text(tmp_path / "result.json", "[]")
     assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [("result.json", "{}")]
+
+
+def test_two_processes_do_not_train_in_one_folder(tmp_path, base, data):
+    config, workdir = tiny.experiment(base, data), Workdir(tmp_path / "run")
+    workdir.claim(config)
+    with (
+        workdir.held(),  # a lock is of an open file: in one process it refuses the second as it does in two
+        pytest.raises(InputError, match=r"another process trains in .*run: wait for it, or name another --workdir"),
+    ):
+        train(config, Workdir(workdir.root), started=time.time())
+    assert not workdir.metrics.exists()
+    with workdir.held():
+        pass  # given back
