@@ -59,6 +59,7 @@ def test_every_leaf_of_a_shipped_config_can_be_overridden(config_file):
     chosen = {name: another(hint, leaves(config)[name]) for name, hint in hints().items()}
     assert chosen.keys() == leaves(config).keys()
     overrides = [f"--config.{name}={text}" for name, (_, text) in chosen.items()]
+    chosen["data.cache_dir"] = str(tiny.ROOT / "other"), "other"  # a folder whether it exists or not
     assert parsed(config_file, *overrides) == {name: value for name, (value, _) in chosen.items()}
 
 

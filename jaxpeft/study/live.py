@@ -24,6 +24,7 @@ class LiveReport:
     def __init__(self, folder: Path, port: int, progress: Progress):
         self._folder, self._progress = folder, progress
         self._over = threading.Event()
+        self._shown: set[Path] = set()  # the files of the report as it is
         handler = functools.partial(_Handler, self._over, directory=str(folder / "report"))
         try:
             self._server = http.server.ThreadingHTTPServer(("127.0.0.1", port), handler)
@@ -33,6 +34,7 @@ class LiveReport:
         self._threads = [threading.Thread(target=run, daemon=True) for run in (self._server.serve_forever, self._grow)]
 
     def __enter__(self) -> "LiveReport":
+        self._shown = self._state()
         build(self._folder)
         for thread in self._threads:
             thread.start()
@@ -45,6 +47,7 @@ class LiveReport:
         self._threads[1].join()
         if any(error):
             self._server.shutdown()
+            self._server.server_close()
 
     def stay(self) -> None:
         """Serves on, until Ctrl-C."""
@@ -53,14 +56,11 @@ class LiveReport:
             self._threads[0].join()
 
     def _grow(self) -> None:
-        shown = self._state()
         while not self._over.wait(SECONDS_BETWEEN_LOOKS):
-            if (state := self._state()) != shown:
-                with contextlib.suppress(
-                    InputError, OSError
-                ):  # a file that is written or removed: there is a next time
+            if (state := self._state()) != self._shown:
+                with contextlib.suppress(InputError, OSError):  # written or removed meanwhile: there is a next time
                     build(self._folder)
-                    shown = state
+                    self._shown = state
 
     def _state(self) -> set[Path]:
         """What a report is made of."""
