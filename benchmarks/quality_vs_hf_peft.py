@@ -170,15 +170,17 @@ def difference(ours: list[float], theirs: list[float]) -> dict[str, float]:
 
 
 def differences(report: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    """Of each method that ran on both sides: the means, the number of seeds, and with two or more the difference."""
+    """Of each method: the means over the seeds that ran on both sides, their number, and with two the difference."""
     found = {}
     for method in METHODS:
-        runs = [
-            [run["score"] for run in report["runs"] if (run["method"], run["side"]) == (method, side)] for side in SIDES
-        ]
-        if seeds := min(map(len, runs)):
+        ours, theirs = (
+            {run["seed"]: run["score"] for run in report["runs"] if (run["method"], run["side"]) == (method, side)}
+            for side in SIDES
+        )
+        if both := sorted(ours.keys() & theirs.keys()):
+            runs = [[scores[seed] for seed in both] for scores in (ours, theirs)]
             means = {side: float(np.mean(scores)) for side, scores in zip(SIDES, runs, strict=True)}
-            found[method] = {"seeds": seeds, **means} | (difference(*runs) if seeds > 1 else {})
+            found[method] = {"seeds": len(both), **means} | (difference(*runs) if len(both) > 1 else {})
     return found
 
 

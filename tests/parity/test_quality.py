@@ -65,3 +65,13 @@ def test_the_peer_sees_the_labels_of_first_pieces_and_nothing_else(make, tmp_pat
     assert labels == [[-100, 0, 1, -100, -100, -100], [-100, 2, -100]]
     logits = [np.eye(3)[[0, 0, 1, 2, 2, 0]], np.eye(3)[[1, 2, 1]]]
     assert task.answers(quality.answering(logits, examples), examples) == [["O", "B-x"], ["I-x"]]
+
+
+def test_a_seed_that_one_side_alone_has_run_counts_for_neither():
+    ours, theirs = (
+        [{"method": "full", "seed": seed, "side": side, "score": score} for seed, score in enumerate(scores)]
+        for side, scores in zip(quality.SIDES, ([0.5, 0.6, 0.9], [0.4, 0.6]), strict=True)
+    )
+    found = quality.differences({"runs": [*ours, *theirs]})["full"]
+    assert (found["seeds"], found["value"]) == (2, pytest.approx(0.05))
+    assert "low" in found
