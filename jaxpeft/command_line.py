@@ -2,7 +2,6 @@
 
 import ast
 import difflib
-import errno
 import re
 import sys
 import traceback
@@ -13,10 +12,9 @@ from typing import NoReturn
 from absl import flags
 
 from jaxpeft.config import Config, leaves, set_leaf
-from jaxpeft.errors import InputError
+from jaxpeft.errors import DISK_ERRORS, InputError
 
 NONE = re.compile(r"--?config\.([\w.]+)=None")  # absl's parsers of numbers know no None; validation knows who may be
-DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS)
 OUT_OF_MEMORY = (
     "out of memory: take a smaller train.batch_size (and train.accumulate for the difference) or data.max_length, "
     "model.remat=True or model.dtype=bfloat16"

@@ -45,9 +45,8 @@ def main(argv: Sequence[str]) -> None:
         report_and_exit(error)
     except flags.Error as error:
         report_and_exit(InputError(str(error)))
-    except OSError as error:  # files are read with messages of their own: of the file of --json, or of a folder
-        where = f"--json={chosen.json}" if chosen.json else error.filename
-        report_and_exit(InputError(f"{where}: {error.strerror}"))
+    except OSError as error:
+        report_and_exit(InputError(f"{error.filename}: {error.strerror}"))
 
 
 def compare(

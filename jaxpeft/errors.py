@@ -1,6 +1,9 @@
 """The one exception that means: the user can fix this. `main` turns it into a message and exit code 2."""
 
+import errno
 from collections.abc import Sequence
+
+DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS)  # of any file: the user's to mend
 
 
 class InputError(ValueError):

@@ -22,8 +22,8 @@ from pathlib import Path  # noqa: E402
 from absl import app, flags, logging  # noqa: E402
 from ml_collections import config_flags  # noqa: E402
 
-from jaxpeft.command_line import DISK_ERRORS, is_out_of_memory, parse, report, report_and_exit  # noqa: E402
-from jaxpeft.errors import InputError  # noqa: E402
+from jaxpeft.command_line import is_out_of_memory, parse, report, report_and_exit  # noqa: E402
+from jaxpeft.errors import DISK_ERRORS, InputError  # noqa: E402
 from jaxpeft.runtime import keep_freed_memory  # noqa: E402
 
 CONFIG = config_flags.DEFINE_config_file("config", None, "Experiment: a Python file with get_config().")

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from absl import flags
 
-from jaxpeft.command_line import DISK_ERRORS, report, report_and_exit
-from jaxpeft.errors import InputError
+from jaxpeft.command_line import report, report_and_exit
+from jaxpeft.errors import DISK_ERRORS, InputError
 
 INTERRUPTED = 130  # as a shell has it for Ctrl-C
 

@@ -87,8 +87,8 @@ def _run(job: dict[str, Any], started: float) -> dict[str, Any]:
 
 def told(error: Exception) -> tuple[str, str]:
     """The kind of an error, and a message without a word of any note."""
-    from jaxpeft.command_line import DISK_ERRORS, OUT_OF_MEMORY, is_out_of_memory
-    from jaxpeft.errors import InputError
+    from jaxpeft.command_line import OUT_OF_MEMORY, is_out_of_memory
+    from jaxpeft.errors import DISK_ERRORS, InputError
 
     if isinstance(error, InputError):
         return "input", str(error)

@@ -11,18 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from jaxpeft.config import Config, from_dict, leaves, to_json
-from jaxpeft.errors import InputError
+from jaxpeft.errors import DISK_ERRORS, InputError
 
 # Why a file or folder cannot be written, where that is the user's to mend.
-UNWRITABLE = (
-    errno.ENOSPC,
-    errno.EDQUOT,
-    errno.EACCES,
-    errno.EROFS,
-    errno.ENOTDIR,
-    errno.EISDIR,
-    errno.EEXIST,
-)
+UNWRITABLE = (*DISK_ERRORS, errno.ENOTDIR, errno.EISDIR, errno.EEXIST)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -123,12 +115,12 @@ class Workdir:
     def held(self) -> Iterator[None]:
         """Keeps other processes from training in the folder meanwhile. Raises InputError where one does.
 
-        The lock is the operating system's, on the open folder: it ends with the process, however that ends. What
-        cannot lock a folder (NFS, or Windows) leaves it unguarded.
+        The lock is the operating system's, on the open folder: it ends with the process, however that ends. A file
+        system that locks no folders (NFS) and Windows leave it unguarded.
         """
         try:
             folder = os.open(self.root, os.O_RDONLY)
-        except OSError:
+        except OSError:  # Windows opens no folders
             yield
             return
         try:
@@ -160,15 +152,13 @@ class Workdir:
 
 
 def _lock(folder: int, path: Path) -> None:
-    try:
-        import fcntl  # not on Windows
-    except ImportError:
-        return
+    import fcntl  # not on Windows
+
     try:
         fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         raise InputError(f"another process trains in {path}: wait for it, or name another --workdir") from None
-    except OSError:
+    except OSError:  # a file system without such locks
         return
 
 
