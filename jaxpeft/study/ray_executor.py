@@ -55,6 +55,8 @@ def executor(address: str | None = None, share: Share = Share()) -> Executor:
     if address is None:
         # Its ports are open to the network, and whoever may speak to one may run what he likes here.
         os.environ |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
+        # Ray's own is 15: whatever else the machine does would slow the runs, and their seconds are a result.
+        os.environ.setdefault("RAY_worker_niceness", "0")
     try:
         import ray
     except ImportError:

@@ -236,16 +236,17 @@ def test_no_ray_or_flags_of_ray_alone_are_one_message(tmp_path, monkeypatch, ref
     assert not (tmp_path / "w").exists()
 
 
-def test_a_ray_of_this_machine_reports_nothing_and_has_a_key(monkeypatch):
+def test_a_ray_of_this_machine_reports_nothing_has_a_key_and_runs_at_this_priority(monkeypatch):
     monkeypatch.setattr(os, "environ", {})
     monkeypatch.setitem(sys.modules, "ray", FakeRay())
     ray_executor.executor()
     assert os.environ["RAY_USAGE_STATS_ENABLED"] == "0"
     assert os.environ["RAY_AUTH_MODE"] == "token"
     assert len(os.environ["RAY_AUTH_TOKEN"]) == 64
+    assert os.environ["RAY_worker_niceness"] == "0"  # noqa: SIM112 (Ray's spelling)
     monkeypatch.setattr(os, "environ", {"RAY_ADDRESS": "auto"})  # a cluster has its own
     ray_executor.executor()
-    assert "RAY_AUTH_TOKEN" not in os.environ
+    assert not {"RAY_AUTH_TOKEN", "RAY_worker_niceness"} & os.environ.keys()
 
 
 # On Ray
