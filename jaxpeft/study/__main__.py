@@ -22,7 +22,7 @@ from jaxpeft.study.entry import corpora, define_common, run
 from jaxpeft.study.progress import Progress
 
 if TYPE_CHECKING:  # flags are refused before anything slow is imported
-    from jaxpeft.study.grid import Planned
+    from jaxpeft.study.planned import Planned
     from jaxpeft.study.runner import Executor
 
 FLAGS_OF_RAY = ("address", "cpus_per_run", "gpus_per_run", "max_retries")

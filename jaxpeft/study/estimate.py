@@ -19,7 +19,7 @@ from jaxpeft.errors import InputError
 from jaxpeft.models import pretrained, shapes
 from jaxpeft.study import activations, models, random_base
 from jaxpeft.study.design import Device, Study, TaskSize
-from jaxpeft.study.grid import Planned
+from jaxpeft.study.planned import Planned
 from jaxpeft.tasks.registry import TASKS
 from jaxpeft.training.blueprint import draw
 from jaxpeft.training.cards import CARDS, memory_limit

@@ -8,7 +8,7 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
-from jaxpeft.study.grid import Planned
+from jaxpeft.study.planned import Planned
 
 
 class Progress:

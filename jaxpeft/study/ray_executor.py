@@ -18,7 +18,7 @@ from typing import Any
 
 from jaxpeft.errors import InputError
 from jaxpeft.study import store
-from jaxpeft.study.grid import Planned
+from jaxpeft.study.planned import Planned
 from jaxpeft.study.progress import Progress
 from jaxpeft.study.runner import SECONDS_BETWEEN_LOOKS, Executor, Outcome, Tally, Worker, job_of
 from jaxpeft.study.worker import told

@@ -20,7 +20,7 @@ from typing import Any, Protocol
 
 from jaxpeft.config import Config, to_json
 from jaxpeft.study import random_base, store
-from jaxpeft.study.grid import Planned
+from jaxpeft.study.planned import Planned
 from jaxpeft.study.progress import Progress
 
 LOGGED = {"PYTHONIOENCODING": "utf-8:backslashreplace"}  # what a run prints is for its log, whatever the locale

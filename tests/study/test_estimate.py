@@ -7,8 +7,8 @@ from jaxpeft.errors import InputError
 from jaxpeft.study import estimate
 from jaxpeft.study.__main__ import main
 from jaxpeft.study.design import Device, Study, TaskSize
-from jaxpeft.study.grid import Planned
 from jaxpeft.study.models import MODELS
+from jaxpeft.study.planned import Planned
 from jaxpeft.training.blueprint import draw
 from jaxpeft.training.plan_memory import training_memory
 from jaxpeft.training.plan_work import work

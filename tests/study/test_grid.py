@@ -4,7 +4,7 @@ import pytest
 
 from jaxpeft.config import Config, leaves
 from jaxpeft.errors import InputError
-from jaxpeft.study import grid
+from jaxpeft.study import planned
 from jaxpeft.study.design import AXES, Choice, Grid, Rule, Study, load_study
 from jaxpeft.study.grid import resolve
 from jaxpeft.study.names import setting
@@ -119,8 +119,8 @@ def test_a_run_never_stands_for_another_experiments_with_other_files(tmp_path):
 
 def test_a_field_at_its_default_is_no_part_of_an_id(monkeypatch):
     before = runs()[0].id
-    known = grid.leaves
-    monkeypatch.setattr(grid, "leaves", lambda config: {**known(config), "train.added_later": None})
+    known = planned.leaves
+    monkeypatch.setattr(planned, "leaves", lambda config: {**known(config), "train.added_later": None})
     assert runs()[0].id == before
 
 

@@ -19,7 +19,8 @@ from jaxpeft.study import entry, runner, store
 from jaxpeft.study.__main__ import main
 from jaxpeft.study.design import Choice, Grid, Study
 from jaxpeft.study.entry import define_common
-from jaxpeft.study.grid import Plan, Planned
+from jaxpeft.study.grid import Plan
+from jaxpeft.study.planned import Planned
 from jaxpeft.study.progress import Progress
 from jaxpeft.training.workdir import Workdir, read_json
 from tests import tiny

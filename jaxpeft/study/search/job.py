@@ -18,7 +18,7 @@ from optuna.trial import Trial
 from jaxpeft.errors import InputError
 from jaxpeft.runtime import keep_freed_memory
 from jaxpeft.study import store
-from jaxpeft.study.grid import digest
+from jaxpeft.study.planned import digest
 from jaxpeft.study.runner import placed
 from jaxpeft.study.search.design import Search, load_search
 from jaxpeft.study.search.systems import System, systems_of

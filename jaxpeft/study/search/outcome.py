@@ -14,7 +14,8 @@ from jaxpeft.data.load import is_drawn, read_corpus
 from jaxpeft.study import store
 from jaxpeft.study.design import Grid, Study
 from jaxpeft.study.evidence import sample
-from jaxpeft.study.grid import Plan, Planned, named
+from jaxpeft.study.grid import Plan
+from jaxpeft.study.planned import Planned, named
 from jaxpeft.study.search.design import Search
 from jaxpeft.study.search.systems import System, described
 from jaxpeft.study.search.trials import ERROR, RETRY_OF, Trials

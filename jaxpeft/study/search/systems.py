@@ -14,6 +14,7 @@ from jaxpeft.models.pretrained import resolve as find_base
 from jaxpeft.population import is_one
 from jaxpeft.study import grid
 from jaxpeft.study.design import AXES, Grid, Study
+from jaxpeft.study.planned import digest, is_place, settings
 from jaxpeft.study.search.design import ALPHA_OVER_RANK, Dimension, LogUniform, OneOf, Search, Space, Uniform
 from jaxpeft.tasks.registry import TASKS
 from jaxpeft.validate import validate
@@ -153,28 +154,28 @@ def _system(search: Search, run: grid.Planned, space: Space) -> System:
     for name in space:
         set_leaf(plain, field_of(name), defaults[field_of(name)])
     holds = {
-        "settings": grid.settings(plain),
+        "settings": settings(plain),
         "base": _base(run.config),
         "space": described(space),
         "metric": metric,
         "pruning": [search.startup, search.prune_from],
         "sampler_seed": search.sampler_seed,
     }
-    name = f"{run.config.name}-{metric}-{grid.digest(holds)}"
+    name = f"{run.config.name}-{metric}-{digest(holds)}"
     axes = {axis: value for axis, value in run.axes.items() if axis not in ("experiment", "seed")}
     return System(name, axes, run.config, space, metric)
 
 
 def _base(config: Config) -> str:
     """The base by its name or, where that is a place, by its weights: they may change under one path."""
-    if not grid.is_place(config.model.ref):
+    if not is_place(config.model.ref):
         return config.model.ref
-    digest = hashlib.sha256()
+    content = hashlib.sha256()
     folder = find_base(config.model.ref)
     for path in sorted(path for pattern in WEIGHTS for path in folder.glob(pattern)):
         with path.open("rb") as file:
-            digest.update(hashlib.file_digest(file, "sha256").digest())
-    return digest.hexdigest()
+            content.update(hashlib.file_digest(file, "sha256").digest())
+    return content.hexdigest()
 
 
 def described(space: Space) -> dict[str, dict[str, Any]]:
