@@ -24,7 +24,7 @@ from jaxpeft.config import Config
 from jaxpeft.training.run import train
 from jaxpeft.training.workdir import Workdir
 
-WAYS = ("head", "tail", "head_tail", "windows_mean", "windows_max")
+WAYS = ("head", "tail", "head_tail", "windows_mean", "windows_max", "windows_attention")
 SPECIAL = 2  # tokens around a text
 METRICS = ("accuracy", "f1_macro")
 

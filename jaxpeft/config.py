@@ -140,7 +140,7 @@ class DataConfig:
     max_length: int = 480  # tokens the model reads at once, special tokens included (the paper's 480)
     long_text: str = "head"  # of a longer text: head (the paper's) | tail | head_tail | windows, which is all of it
     window_stride: Optional[int] = None  # tokens from the start of a window to that of the next; None = half of one
-    window_pooling: str = "mean"  # of the logits of a text's windows, where it has one label: mean | max
+    window_pooling: str = "mean"  # of the logits of a text's windows, where it has one label: mean | max | attention
     buckets: int = 6  # padded lengths (packed: shapes) that batches come in: more pad less and compile more
     packing: bool = False  # several short texts in a row of a batch: the same learning, fewer padded tokens
     cache_dir: Optional[str] = None  # tokenised data; None = inside the workdir

@@ -17,6 +17,7 @@ from jaxpeft.models.attention import IMPLEMENTATIONS
 from jaxpeft.models.quantised import KINDS
 from jaxpeft.peft import METHODS, patterns
 from jaxpeft.tasks.registry import TASKS
+from jaxpeft.tasks.sequence_classification import POOLING
 
 CHOICES: dict[str, tuple[str, ...]] = {
     "task": tuple(TASKS),
@@ -32,7 +33,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "data.protocol": ("fixed", "paper"),
     "data.unit": ("sentence", "document"),
     "data.long_text": LONG_TEXT,
-    "data.window_pooling": ("mean", "max"),
+    "data.window_pooling": POOLING,
     "data.synthetic.corpus": tuple(GENERATORS),
     "train.schedule": ("linear", "cosine", "constant"),
     "train.class_weights": ("none", "balanced"),

@@ -16,6 +16,7 @@ from jaxpeft.tasks.thresholds import threshold_report
 
 UNSEEN = -1  # a label that training lacks: no answer to it is right
 FALLING = ("ece", "brier")  # the lower, the better
+POOLING = ("mean", "max", "attention")
 
 
 class SequenceClassification(Task):
@@ -104,13 +105,21 @@ def encode_labels(labels: Sequence[str], names: Sequence[str]) -> np.ndarray:
 
 
 def pool(logits: np.ndarray, row_of: np.ndarray, how: str) -> np.ndarray:
-    """The logits [N, C] of rows: the `mean` or the `max`, class by class, of those [E, C] of their windows."""
+    """The logits [N, C] of rows: the mean or the max, class by class, of those [E, C] of their windows.
+
+    `attention` is the mean under a softmax over a row's windows of how far the largest logit of each stands above its
+    average one: who decides nothing says little. None of it is trained.
+    """
     first = np.flatnonzero(np.diff(row_of, prepend=-1))
     if len(first) == len(row_of):  # no row has two
         return logits
     if how == "max":
         return np.maximum.reduceat(logits, first)
-    return np.add.reduceat(logits, first) / np.bincount(row_of)[:, None].astype(logits.dtype)
+    weights = np.ones(len(logits), logits.dtype)
+    if how == "attention":
+        decided = logits.max(axis=1) - logits.mean(axis=1)
+        weights = np.exp(decided - np.maximum.reduceat(decided, first)[row_of])
+    return np.add.reduceat(logits * weights[:, None], first) / np.add.reduceat(weights, first)[:, None]
 
 
 def probabilities(logits: np.ndarray) -> np.ndarray:

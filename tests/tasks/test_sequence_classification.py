@@ -7,7 +7,7 @@ import pytest
 
 from jaxpeft.config import Config
 from jaxpeft.data.rows import Rows
-from jaxpeft.tasks.sequence_classification import SequenceClassification, encode_labels, pool
+from jaxpeft.tasks.sequence_classification import POOLING, SequenceClassification, encode_labels, pool
 
 LOGITS = np.log(np.array([[0.25, 0.75], [0.5, 0.5]], dtype=np.float32))
 
@@ -64,14 +64,21 @@ LOGITS_OF_WINDOWS = np.array([[1, 5], [3, 0], [2, 1], [0, 2], [6, 2]], np.float3
 ROW_OF = np.array([0, 0, 1, 2, 2])
 
 
-@pytest.mark.parametrize(("how", "expected"), [("mean", [[2, 2.5], [2, 1], [3, 2]]), ("max", [[3, 5], [2, 1], [6, 2]])])
+@pytest.mark.parametrize(
+    ("how", "expected"),
+    [
+        ("mean", [[2, 2.5], [2, 1], [3, 2]]),
+        ("max", [[3, 5], [2, 1], [6, 2]]),
+        ("attention", [[1.755081, 3.112297], [2, 1], [4.386351, 2]]),  # weights 1 and exp(-1/2); exp(-1) and 1
+    ],
+)
 def test_the_logits_of_windows_are_pooled_by_row(how, expected):
     found = pool(LOGITS_OF_WINDOWS, ROW_OF, how)
-    np.testing.assert_array_equal(found, expected)
+    np.testing.assert_allclose(found, expected, rtol=1e-6)
     assert found.dtype == np.float32
 
 
-@pytest.mark.parametrize("how", ["mean", "max"])
+@pytest.mark.parametrize("how", POOLING)
 def test_rows_of_one_window_keep_their_logits_to_the_bit(how):
     assert pool(LOGITS_OF_WINDOWS, np.arange(5), how) is LOGITS_OF_WINDOWS
     np.testing.assert_array_equal(pool(LOGITS_OF_WINDOWS, ROW_OF, how)[1], LOGITS_OF_WINDOWS[2])
