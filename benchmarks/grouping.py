@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.quality_vs_hf_peft import SETS, difference, experiment, run_ours
+from benchmarks.quality_vs_hf_peft import SETS, difference, experiment, of_common_seeds, run_ours
 from benchmarks.turns import write_report
 from jaxpeft import runtime
 from jaxpeft.config import Config
@@ -37,17 +37,17 @@ def table(runs: list[dict[str, Any]]) -> str:
     """One line a set, over the seeds that both have."""
     lines = ["data                 score              seeds  grouped   mixed  difference (95 %)"]
     for name in dict.fromkeys(run["data"] for run in runs):
-        scores = {
-            batches: {run["seed"]: run["score"] for run in runs if (run["data"], run["batches"]) == (name, batches)}
-            for batches in BUCKETS
-        }
-        both = sorted(set.intersection(*(set(of_seed) for of_seed in scores.values())))
-        if len(both) < 2:
+        grouped, mixed = of_common_seeds(
+            *(
+                {run["seed"]: run["score"] for run in runs if (run["data"], run["batches"]) == (name, batches)}
+                for batches in BUCKETS
+            )
+        )
+        if len(grouped) < 2:
             continue
-        grouped, mixed = ([of_seed[seed] for seed in both] for of_seed in scores.values())
         gap = difference(grouped, mixed)
         lines.append(
-            f"{name:19}  {SETS[name].metric:17}  {len(both):5}  {np.mean(grouped):7.3f}  {np.mean(mixed):6.3f}  "
+            f"{name:19}  {SETS[name].metric:17}  {len(grouped):5}  {np.mean(grouped):7.3f}  {np.mean(mixed):6.3f}  "
             f"{gap['value']:+.3f} [{gap['low']:+.3f}, {gap['high']:+.3f}]"
         )
     return "\n".join(lines)

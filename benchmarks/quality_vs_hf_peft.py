@@ -177,11 +177,17 @@ def differences(report: dict[str, Any]) -> dict[str, dict[str, Any]]:
             {run["seed"]: run["score"] for run in report["runs"] if (run["method"], run["side"]) == (method, side)}
             for side in SIDES
         )
-        if both := sorted(ours.keys() & theirs.keys()):
-            runs = [[scores[seed] for seed in both] for scores in (ours, theirs)]
+        runs = of_common_seeds(ours, theirs)
+        if seeds := len(runs[0]):
             means = {side: float(np.mean(scores)) for side, scores in zip(SIDES, runs, strict=True)}
-            found[method] = {"seeds": len(both), **means} | (difference(*runs) if len(both) > 1 else {})
+            found[method] = {"seeds": seeds, **means} | (difference(*runs) if seeds > 1 else {})
     return found
+
+
+def of_common_seeds(one: dict[int, float], other: dict[int, float]) -> tuple[list[float], list[float]]:
+    """The scores, by seed, of the seeds that both have."""
+    both = sorted(one.keys() & other.keys())
+    return [one[seed] for seed in both], [other[seed] for seed in both]
 
 
 def table(folder: Path) -> str:
