@@ -53,7 +53,8 @@ def cache_folder(workdir: Path) -> Path:
 class PeakMemory:
     """The most memory seen in use: the device's own count, else resident memory over what imports took.
 
-    Resident memory is the process's anonymous pages (mapped files do not count), looked at by `sample`.
+    Resident memory is the process's anonymous pages (mapped files do not count), looked at by `sample`. It tells of
+    a process of its own: memory that something before it freed, and the process kept, is used again without a trace.
     """
 
     def __init__(self) -> None:
@@ -62,7 +63,9 @@ class PeakMemory:
 
     def sample(self) -> None:
         """Looks now; a few microseconds."""
-        self._peak = max(self._peak, _anonymous_bytes() - self._baseline)
+        now = _anonymous_bytes()
+        self._baseline = min(self._baseline, now)  # what was there before went: it must not hide what came
+        self._peak = max(self._peak, now - self._baseline)
 
     def report(self) -> dict[str, str | int]:
         """`peak_bytes`, `device` and `how` it was measured."""

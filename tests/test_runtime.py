@@ -1,5 +1,6 @@
 """Where compiled programs go, and that memory in use is seen."""
 
+import contextlib
 import mmap
 from pathlib import Path
 
@@ -29,11 +30,26 @@ def test_compiled_programs_go_into_the_workdir_where_home_cannot_be_written(home
     assert cache_folder(tmp_path / "run") == tmp_path / "run" / "cache" / "xla"
 
 
-def test_memory_that_was_given_back_still_counts_once_it_was_seen():
-    memory = PeakMemory()
-    with mmap.mmap(-1, 2**26, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS) as block:  # never what malloc kept of other tests
+@contextlib.contextmanager
+def memory_taken(size):
+    with mmap.mmap(-1, size, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS) as block:  # never what malloc kept of other tests
         for page in range(0, len(block), mmap.PAGESIZE):
             block[page] = 1
+        yield
+
+
+def test_memory_that_was_given_back_still_counts_once_it_was_seen():
+    memory = PeakMemory()
+    with memory_taken(2**26):
+        memory.sample()
+    assert memory.report()["peak_bytes"] > 0.9 * 2**26
+
+
+def test_memory_taken_before_and_given_back_since_hides_nothing():
+    with memory_taken(2**27):
+        memory = PeakMemory()
+    memory.sample()
+    with memory_taken(2**26):
         memory.sample()
     assert memory.report()["peak_bytes"] > 0.9 * 2**26
 

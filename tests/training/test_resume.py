@@ -60,6 +60,7 @@ def test_killed_three_times_it_ends_as_an_uninterrupted_run_does(finished, base,
     assert "continues at step" in done.stdout
     assert steps_logged(workdir) == list(range(1, 61)), killed_at
     assert_same_run(workdir, finished)
+    assert json.loads(workdir.result.read_text())["memory"]["peak_bytes"] > 0  # only a process of its own can tell
 
 
 def assert_same_run(workdir, expected):

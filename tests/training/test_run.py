@@ -58,7 +58,6 @@ def test_the_result_has_every_field_that_is_promised(result):
         "time_to_first_step_s", "compile_s", "train_s", "eval_s", "examples_per_s", "tokens_per_s",
     }  # fmt: skip
     assert all(seconds > 0 for seconds in result["timing"].values())
-    assert result["memory"]["peak_bytes"] > 0
     assert result["flops"] > 0
     assert result["memory"].keys() == {"peak_bytes", "device", "how"}
 
