@@ -23,8 +23,8 @@ def get_config() -> Config:
     config.data.max_length = 128
     config.data.negative_share = 0.5
     config.peft.lora.alpha = 16.0
-    config.train.epochs = 4
+    config.train.epochs = 6
     config.train.batch_size = 16
-    config.train.learning_rate = 3e-3
-    config.train.head_learning_rate = 1e-2
+    config.train.learning_rate = 1e-3  # at 3e-3 some seeds never leave the majority answer
+    config.train.head_learning_rate = 3e-3
     return config

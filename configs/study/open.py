@@ -40,8 +40,18 @@ def get_study() -> Study:
             Rule({"task": "i2b2_2014_deid"}, "i2b2 2014: 400 documents", {"data.synthetic.documents": 400}),
             Rule(
                 {"method": "full"},
-                "full fine-tuning: learning rate 1e-4, 1e-3 for the head; LoRA and IA3: 3e-3 and 1e-2",
+                "full fine-tuning: learning rate 1e-4, 1e-3 for the head",
                 {"train.learning_rate": 1e-4, "train.head_learning_rate": 1e-3},
+            ),
+            Rule(
+                {"method": "lora"},
+                "LoRA: 1e-3 and 3e-3",
+                {"train.learning_rate": 1e-3, "train.head_learning_rate": 3e-3},
+            ),
+            Rule(
+                {"method": "ia3"},
+                "IA3: 3e-3 and 1e-2",
+                {"train.learning_rate": 3e-3, "train.head_learning_rate": 1e-2},
             ),
         ),
         prices={"cpu": 0.10, "h100": 3.00},
