@@ -44,14 +44,21 @@ def attention(
     if implementation != "xla" and not flash_problems(query.dtype.name, query.shape[-1], rate, sizes):
         visible = jnp.broadcast_to(visible, (len(query), 1, *sizes))  # cuDNN broadcasts over heads alone
         return jax.nn.dot_product_attention(query, key, value, mask=visible, implementation="cudnn")
-    if (groups := query.shape[2] // key.shape[2]) > 1:
-        key, value = (jnp.repeat(shared, groups, axis=2) for shared in (key, value))
-    scores = jnp.einsum("BTNH,BSNH->BNTS", query * query.shape[-1] ** -0.5, key)
-    # The lowest float, not -inf: a row of padding alone then stays finite.
-    bias = jnp.where(visible, 0.0, jnp.finfo(jnp.float32).min)
-    weights = jax.nn.softmax(scores.astype(jnp.float32) + bias, axis=-1).astype(value.dtype)
-    weights = _dropped(weights, rate, seeds, layout)
-    return jnp.einsum("BNTS,BSNH->BTNH", weights, value)
+
+    # Recomputed in the backward pass: kept, the weights of all layers would be most of a step's memory where texts
+    # are long, and reading them again takes longer than a product.
+    @jax.checkpoint
+    def weighted(query: jax.Array, key: jax.Array, value: jax.Array) -> jax.Array:
+        if (groups := query.shape[2] // key.shape[2]) > 1:
+            key, value = (jnp.repeat(shared, groups, axis=2) for shared in (key, value))
+        scores = jnp.einsum("BTNH,BSNH->BNTS", query * query.shape[-1] ** -0.5, key)
+        # The lowest float, not -inf: a row of padding alone then stays finite.
+        bias = jnp.where(visible, 0.0, jnp.finfo(jnp.float32).min)
+        weights = jax.nn.softmax(scores.astype(jnp.float32) + bias, axis=-1).astype(value.dtype)
+        weights = _dropped(weights, rate, seeds, layout)
+        return jnp.einsum("BNTS,BSNH->BTNH", weights, value)
+
+    return weighted(query, key, value)
 
 
 def flash_problems(dtype: str, head_size: int, dropout_rate: float = 0.0, lengths: tuple[int, ...] = ()) -> list[str]:

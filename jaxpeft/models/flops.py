@@ -48,6 +48,6 @@ def _needed(
             if path.startswith(model.reads_embeddings) and not embeddings_train and not path.endswith("lora_b"):
                 layers = config.num_hidden_layers if path.startswith("layers.") else 1
                 total -= 2 * rows * size // layers  # nothing below the first layer wants a gradient
-    products = 2 + 4 * below_head  # scores and weighted values; backward both factors of each
+    products = 2 + 5 * below_head  # scores and weighted values; backward the scores again, and both factors of each
     keys = states + virtual.prefix_length
     return total + products * 2 * batch * states * keys * config.attention_size * config.num_hidden_layers

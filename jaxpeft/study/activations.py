@@ -9,22 +9,30 @@ import jax.numpy as jnp
 from jaxpeft import peft
 from jaxpeft.models.dropout import example_seeds
 from jaxpeft.training.blueprint import Blueprint, draw
-from jaxpeft.training.plan_memory import training_program
+from jaxpeft.training.plan_memory import padded_length, training_program
 
 
 def step_and_layer_bytes(blueprint: Blueprint, sizes: dict[str, Any] | None) -> tuple[int, int]:
     """Bytes of activations and temporaries in a step over the config's batch of the longest texts; and in one layer.
 
-    They are what `jax.vjp` keeps for the backward pass, and a layer of that once more for the gradients in flight;
-    with `model.remat` the layer at hand is kept whole as well. `sizes` are those that the blueprint was drawn by.
+    They are what `jax.vjp` keeps for the backward pass, and a layer of that once more for the gradients in flight,
+    with its attention weights, which are not kept; with `model.remat` the layer at hand is kept whole as well. `sizes`
+    are those that the blueprint was drawn by.
     """
     kept, layers = _kept_by_a_batch(blueprint), blueprint.model.config.num_hidden_layers
+    weights = _attention_weights(blueprint)
     if not blueprint.config.model.remat:
-        return kept + kept // layers, kept // layers
+        return kept + kept // layers + weights, kept // layers + weights
     plain = copy.deepcopy(blueprint.config)
     plain.model.remat = False
     layer = _kept_by_a_batch(draw(plain, blueprint.task.classes, sizes)) // layers
-    return kept + 2 * layer, layer
+    return kept + 2 * layer + weights, layer + weights
+
+
+def _attention_weights(blueprint: Blueprint) -> int:
+    """Bytes of a layer's, as its backward pass has them: before and after dropout, and the gradient of each."""
+    heads, length = blueprint.model.config.num_attention_heads, padded_length(blueprint)
+    return 4 * 4 * blueprint.config.train.batch_size * heads * length**2  # float32
 
 
 def tree_bytes(tree: Any) -> int:

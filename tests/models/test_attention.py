@@ -53,6 +53,17 @@ def test_both_programs_are_asked_for_the_same(flash, monkeypatch, kind, with_pre
     np.testing.assert_allclose(found[layout.mask], ours[layout.mask], atol=1e-5)
 
 
+def test_no_weights_are_kept_for_the_backward_pass():
+    query, key, value, _ = arrays()
+    seeds = jnp.ones((B, T, 2), jnp.uint32)
+
+    def attend(query, key, value):
+        return attention(query, key, value, LAYOUTS["one a row"], dropout_rate=0.1, seeds=seeds)
+
+    kept = jax.tree.leaves(jax.vjp(attend, query, key, value)[1])
+    assert max(leaf.size for leaf in kept) == query.size < B * N * T * T
+
+
 @pytest.mark.parametrize(
     ("implementation", "dtype", "rate", "dropping", "chosen"),
     [

@@ -69,12 +69,11 @@ def test_rematerialisation_changes_no_gradient(base):
             return loss_sum(whole(batch["ids"], batch["mask"], seeds=SEEDS), batch)
 
         lowered = jax.jit(jax.grad(loss)).lower(model.trainable)
-        return lowered.compile()(model.trainable), lowered.as_text()
+        return lowered.compile()(model.trainable), lowered.as_text().count("optimization_barrier")
 
-    plain, plain_text = gradients()
-    again, again_text = gradients(model__remat=True)
-    assert "optimization_barrier" in again_text  # what keeps the second forward pass apart from the first
-    assert "optimization_barrier" not in plain_text
+    plain, attention_alone = gradients()
+    again, with_layers = gradients(model__remat=True)
+    assert with_layers > attention_alone > 0  # each keeps a second forward pass apart from the first
     for path, leaf in plain.items():
         np.testing.assert_allclose(again[path], leaf, atol=1e-5 * float(abs(leaf).max()) + 1e-7, err_msg=path)
 
