@@ -1,10 +1,10 @@
-"""How much of training a device spends waiting for its next step, read from a profile."""
+"""Reading a profile: which operations ran, and how much of training a device spends waiting for its next step."""
 
 import contextlib
 import dataclasses
 import itertools
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -26,11 +26,11 @@ class Execution:
 
 
 @contextlib.contextmanager
-def traced() -> Iterator[list[dict[str, Any]]]:
-    """Profiles what runs within it; afterwards the list holds what `waiting` found."""
+def traced(read: Callable[[Any], Any]) -> Iterator[list[Any]]:
+    """Profiles what runs within it; afterwards the list holds what `read` found in the profile."""
     options = jax.profiler.ProfileOptions()
     options.python_tracer_level = 0  # it would slow the host, which is what is looked at
-    found: list[dict[str, Any]] = []
+    found: list[Any] = []
     with tempfile.TemporaryDirectory() as folder:
         jax.profiler.start_trace(folder, profiler_options=options)
         try:
@@ -38,7 +38,7 @@ def traced() -> Iterator[list[dict[str, Any]]]:
         finally:
             jax.profiler.stop_trace()
         (path,) = Path(folder).rglob("*.xplane.pb")
-        found.append(waiting(jax.profiler.ProfileData.from_file(str(path))))
+        found.append(read(jax.profiler.ProfileData.from_file(str(path))))
 
 
 def waiting(profile: Any) -> dict[str, Any]:
@@ -96,19 +96,23 @@ def merged(intervals: Iterable[Interval]) -> Iterator[Interval]:
 def executions(profile: Any) -> list[Execution]:
     """Programs that ran on CPU devices, in the order of their starts: an operation says which run it is of."""
     runs: dict[tuple[str, int, int], Execution] = {}
+    for event, said in operations(profile):
+        key = said["hlo_module"], said["program_id"], said["run_id"]
+        end = event.start_ns + event.duration_ns
+        run = runs.setdefault(key, Execution(key[0], key[1], event.start_ns, end))
+        run.start, run.end = min(run.start, event.start_ns), max(run.end, end)
+    return sorted(runs.values(), key=lambda run: run.start)
+
+
+def operations(profile: Any) -> Iterator[tuple[Any, dict[str, Any]]]:
+    """Operations of programs on CPU devices, each with what the profile says of it."""
     for plane in profile.planes:
         for line in plane.lines:
-            if not line.name.startswith(HOST_THREADS):
-                continue
-            for event in line.events:
-                said = dict(event.stats)
-                if "hlo_op" not in said:
-                    continue
-                key = said["hlo_module"], said["program_id"], said["run_id"]
-                end = event.start_ns + event.duration_ns
-                run = runs.setdefault(key, Execution(key[0], key[1], event.start_ns, end))
-                run.start, run.end = min(run.start, event.start_ns), max(run.end, end)
-    return sorted(runs.values(), key=lambda run: run.start)
+            if line.name.startswith(HOST_THREADS):
+                for event in line.events:
+                    said = dict(event.stats)
+                    if "hlo_op" in said:
+                        yield event, said
 
 
 def gaps_between_steps(runs: list[Execution]) -> list[float]:

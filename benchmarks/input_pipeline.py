@@ -28,7 +28,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.device_trace import traced
+from benchmarks.device_trace import traced, waiting
 from benchmarks.load_memory import anonymous_bytes
 from benchmarks.turns import Report, rates
 from jaxpeft import runtime
@@ -49,7 +49,7 @@ def trained(steps: int, max_length: int) -> dict[str, Any]:
     config = Config(name="waiting")
     config.train.steps = config.train.eval_every = steps
     config.data.max_length, config.data.synthetic.documents = max_length, 400
-    with tempfile.TemporaryDirectory() as folder, traced() as found:
+    with tempfile.TemporaryDirectory() as folder, traced(waiting) as found:
         result = train(config, Workdir(Path(folder) / "run"), started=time.time())
     rate = result["timing"]["examples_per_s"]
     return {"steps": steps, "max_length": max_length, "examples_per_s": rate, **found[0]}

@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from benchmarks.device_trace import traced
+from benchmarks.device_trace import traced, waiting
 from benchmarks.turns import LeftOutError, Work
 from jaxpeft import peft, runtime
 from jaxpeft.config import Config
@@ -185,7 +185,7 @@ def traced_training(case: Case) -> Work:
     work = training(case)
 
     def report() -> dict[str, Any]:
-        with traced() as found:
+        with traced(waiting) as found:
             work.run(TRACED)
         return {**work.report(), **found[0]}
 

@@ -57,7 +57,7 @@ def test_a_profile_of_this_device_is_read():
 
     compiled, x = jax.jit(step), jnp.ones((200, 200))
     compiled(x).block_until_ready()
-    with traced() as found:
+    with traced(waiting) as found:
         for _ in range(5):
             x = compiled(x)
         x.block_until_ready()
