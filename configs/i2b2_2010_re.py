@@ -8,7 +8,7 @@ LoRA on MiniLM. Each of the two concepts is a mark such as `@problem$`; half of 
 out of training, and the step with the best F1 over the relations is tested.
 
 Expect on test: F1 of the relations 0.921 [0.904, 0.937], macro-F1 0.888 [0.862, 0.911]; no relation
-anywhere has 0.000, 0.000. 4 minutes of training on two cores.
+anywhere has 0.000, 0.000. 4 minutes of training on one core.
 """
 
 from jaxpeft.config import Config

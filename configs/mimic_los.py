@@ -7,7 +7,7 @@ Data: the made-up stand-in, 2,600 admissions; the second command reads the table
 LoRA on MiniLM.
 
 Expect on test: accuracy 0.640 [0.594, 0.686], macro-F1 0.625 [0.576, 0.671]; the majority answer
-has 0.367, 0.134. 8 minutes of training on two cores.
+has 0.367, 0.134. 9 minutes of training on one core.
 """
 
 from jaxpeft.config import Config

