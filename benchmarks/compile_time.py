@@ -22,7 +22,7 @@ from jaxpeft.config import Config
 from jaxpeft.tasks.losses import loss_sum
 from jaxpeft.training import system
 from jaxpeft.training.optimizer import optimizer
-from jaxpeft.training.step import train_step
+from jaxpeft.training.step import draw_of, train_step
 
 MODELS = {  # name -> what config.json says, and the depths to compare; the last is the real one
     "Llama-2-7B": ({"model_type": "llama", "vocab_size": 32000}, (4, 32)),
@@ -45,9 +45,9 @@ def seconds(hf_config: dict[str, Any], batch: int, length: int) -> tuple[float, 
     texts = {name: np.zeros((1, batch, length), np.int32) for name in ("ids", "mask")}
     rows = {name: np.zeros((1, batch), np.int32) for name in ("label", "example")}
     inputs = {**texts, **rows, "weight": np.ones((1, batch), np.float32)}
-    step = jax.jit(train_step(graphdef, update, loss_sum, dropout_seed=0), donate_argnums=(0, 1))
+    step = jax.jit(train_step(graphdef, update, loss_sum), donate_argnums=(0, 1))
     started = time.perf_counter()
-    lowered = step.lower(trainable, jax.eval_shape(update.init, trainable), frozen, inputs, np.uint32(0))
+    lowered = step.lower(trainable, jax.eval_shape(update.init, trainable), frozen, inputs, draw_of(0, 0))
     traced = time.perf_counter()
     lowered.compile()
     return traced - started, time.perf_counter() - traced

@@ -30,7 +30,7 @@ from jaxpeft.training import system
 from jaxpeft.training.evaluation import prepare
 from jaxpeft.training.optimizer import optimizer
 from jaxpeft.training.parallel import Placement
-from jaxpeft.training.step import train_step
+from jaxpeft.training.step import draw_of, train_step
 
 SIDES = ("a text a row", "packed")
 HORIZON = 1000  # steps of the schedule: longer than any measurement
@@ -56,14 +56,15 @@ def steps(side: str, config: Config, train: Examples, task: Task) -> Iterator[np
     """One step after the other: examples, real and padded tokens, seconds, processor's seconds, compilations."""
     model, place = system.build(config, task.classes, seed=config.seed), Placement()
     update = optimizer(config.train, {p: v for p, v in model.labels.items() if v != FROZEN}, HORIZON)
-    function = train_step(model.graphdef, update, task.loss_sum, dropout_seed=config.seed)
+    function = train_step(model.graphdef, update, task.loss_sum)
     step = place.compiled(function, donate=(0, 1), batch_argument=3)
     trainable, state = model.trainable, update.init(model.trainable)
     made = batches(side, config, train, task)
     for number in itertools.count():
         compiled, started, worked = place.compilations, time.perf_counter(), time.process_time()
         examples, batch = next(made)
-        trainable, state, loss = step(trainable, state, model.frozen, place.shard(batch, 1), np.uint32(number))
+        draw = draw_of(config.seed, number)
+        trainable, state, loss = step(trainable, state, model.frozen, place.shard(batch, 1), draw)
         jax.block_until_ready(loss)
         spent = time.perf_counter() - started, time.process_time() - worked
         real = int(train.encoded.lengths[examples].sum())

@@ -26,7 +26,7 @@ from jaxpeft.tasks.registry import task_of
 from jaxpeft.training import system
 from jaxpeft.training.optimizer import optimizer, optimizer_at
 from jaxpeft.training.parallel import Placement, placement
-from jaxpeft.training.step import forward_pass, population_step, train_step
+from jaxpeft.training.step import draw_of, forward_pass, population_step, train_step
 
 CLASSES = ("no", "yes")
 HORIZON = 100_000  # steps of the schedule: longer than any measurement
@@ -166,7 +166,7 @@ def training(case: Case, parallel: str = "jit") -> Work:
     model, place = random_model(case), placement(parallel, (case.batch,))
     task = task_of(model.config, CLASSES)
     update = optimizer(model.config.train, model.labels, HORIZON)
-    function = train_step(model.graphdef, update, task.loss_sum, dropout_seed=0, axis=place.axis)
+    function = train_step(model.graphdef, update, task.loss_sum, axis=place.axis)
     step = place.compiled(function, donate=(0, 1), batch_argument=3)
     frozen = place.place_frozen(model.frozen)
     trainable, state = place.replicate(model.trainable), place.replicate(update.init(model.trainable))
@@ -174,7 +174,7 @@ def training(case: Case, parallel: str = "jit") -> Work:
 
     def take(number: int) -> Any:
         nonlocal trainable, state, loss
-        trainable, state, loss = step(trainable, state, frozen, place.shard(next(drawn), 1), np.uint32(number))
+        trainable, state, loss = step(trainable, state, frozen, place.shard(next(drawn), 1), draw_of(0, number))
         return loss
 
     return _work(take, case.batch, model.operations, model, place)

@@ -27,7 +27,7 @@ from jaxpeft.config import Config
 from jaxpeft.tasks.losses import loss_sum
 from jaxpeft.training import system
 from jaxpeft.training.optimizer import optimizer
-from jaxpeft.training.step import train_step
+from jaxpeft.training.step import draw_of, train_step
 
 KINDS = WEIGHTS, ATTENTION, SCORES, REST = "products with weights", "attention's products", "attention weights", "rest"
 PRODUCT, LOOP = re.compile(r" dot\("), re.compile(r" while\(")
@@ -61,7 +61,7 @@ def profiled(method: str, batch_size: int, length: int, steps: int) -> dict[str,
     config.peft.method = method
     model = system.build(config, ("a", "b", "c"), seed=config.seed)
     update = optimizer(config.train, model.trainable_labels(), 1000)
-    function = train_step(model.graphdef, update, loss_sum, dropout_seed=config.seed)
+    function = train_step(model.graphdef, update, loss_sum)
     generator, shape = np.random.default_rng(0), (1, batch_size, length)
     batch = {
         "ids": generator.integers(1000, 30_000, shape).astype(np.int32),
@@ -71,7 +71,7 @@ def profiled(method: str, batch_size: int, length: int, steps: int) -> dict[str,
         "example": np.arange(batch_size, dtype=np.uint32)[None],
     }
     trainable, state = model.trainable, update.init(model.trainable)
-    arguments = trainable, state, model.frozen, batch, np.uint32(0)
+    arguments = trainable, state, model.frozen, batch, draw_of(config.seed, 0)
     compiled = jax.jit(function, donate_argnums=(0, 1)).lower(*arguments).compile()
     heads = peft.unflatten(model.graphdef, {**model.trainable, **model.frozen}).config.num_attention_heads
 
@@ -79,7 +79,7 @@ def profiled(method: str, batch_size: int, length: int, steps: int) -> dict[str,
         nonlocal trainable, state
         started = time.perf_counter()
         for number in range(count):
-            trainable, state, loss = compiled(trainable, state, model.frozen, batch, np.uint32(number))
+            trainable, state, loss = compiled(trainable, state, model.frozen, batch, draw_of(config.seed, number))
             loss.block_until_ready()
         return (time.perf_counter() - started) / count
 

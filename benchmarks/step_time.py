@@ -47,7 +47,7 @@ from jaxpeft.training.evaluation import Evaluator, prepare
 from jaxpeft.training.optimizer import optimizer
 from jaxpeft.training.parallel import Placement
 from jaxpeft.training.plan_work import step_operations
-from jaxpeft.training.step import train_step
+from jaxpeft.training.step import draw_of, train_step
 
 OURS, DEFAULT, GROUPED, PRODUCT = "jaxpeft", "torch + PEFT", "torch + PEFT, grouped", "matrix product"
 HORIZON = 1000  # steps of the schedule: longer than any measurement
@@ -61,7 +61,7 @@ def our_steps(config: Config, train: Examples, task: Task) -> Iterator[Work]:
     model, targets = system.build(config, task.classes, seed=config.seed), task.targets(train)
     place = Placement()
     update = optimizer(config.train, model.trainable_labels(), HORIZON)
-    function = train_step(model.graphdef, update, task.loss_sum, dropout_seed=config.seed)
+    function = train_step(model.graphdef, update, task.loss_sum)
     step = place.compiled(function, donate=(0, 1), batch_argument=3)
     lengths, size = train.encoded.lengths, config.train.batch_size
     buckets = bucket_lengths(lengths, config.data.buckets, config.data.max_length)
@@ -71,7 +71,8 @@ def our_steps(config: Config, train: Examples, task: Task) -> Iterator[Work]:
     trainable, state = model.trainable, update.init(model.trainable)
     for number, plan in enumerate(itertools.chain(one_each, first, itertools.chain.from_iterable(epochs))):
         batch = {name: leaf[None] for name, leaf in assemble(plan, train.encoded, targets, size).items()}
-        trainable, state, loss = step(trainable, state, model.frozen, place.shard(batch, 1), np.uint32(number))
+        draw = draw_of(config.seed, number)
+        trainable, state, loss = step(trainable, state, model.frozen, place.shard(batch, 1), draw)
         jax.block_until_ready(loss)
         if number >= len(one_each):
             yield len(plan.examples), int(lengths[plan.examples].sum())

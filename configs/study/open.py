@@ -30,8 +30,8 @@ def get_study() -> Study:
         rules=(
             Rule(
                 {"task": ("mimic_triage", "mimic_mortality", "mimic_los")},
-                "MIMIC-III: 1,300 admissions, texts cut at 128 tokens",
-                {"data.synthetic.documents": 1300, "data.max_length": 128},
+                "MIMIC-III: 1,100 admissions, texts cut at 128 tokens",
+                {"data.synthetic.documents": 1100, "data.max_length": 128},
             ),
             Rule(
                 {"task": ("i2b2_2010_ner", "i2b2_2010_re", "i2b2_2012_ner")},

@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 
 
-def example_seeds(seed: int, step: jax.Array, examples: jax.Array) -> jax.Array:
+def example_seeds(seed: jax.Array | int, step: jax.Array, examples: jax.Array) -> jax.Array:
     """Two words an example, uint32 [..., 2], from the dropout seed, the step and the example's number [...]."""
     key = jax.random.fold_in(jax.random.key(seed, impl="threefry2x32"), step)
     keys = jax.vmap(functools.partial(jax.random.fold_in, key))(examples.ravel())

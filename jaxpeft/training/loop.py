@@ -24,7 +24,7 @@ from jaxpeft.training.optimizer import learning_rates, optimizer
 from jaxpeft.training.parallel import Placement
 from jaxpeft.training.position import Clock, DivergenceError, OnEvaluation, Outcome, Position, check_same
 from jaxpeft.training.progress import Progress
-from jaxpeft.training.step import train_step
+from jaxpeft.training.step import draw_of, train_step
 from jaxpeft.training.system import System
 from jaxpeft.training.workdir import Workdir
 
@@ -77,8 +77,7 @@ class Loop:
         config, system, placement = self.config, self.system, self.placement
         ratio = config.peft.lora.plus_ratio
         self.update = optimizer(config.train, system.trainable_labels(), self.total, plus_ratio=ratio)
-        seed = seed_of(config, "dropout")
-        step = train_step(system.graphdef, self.update, self.task.loss_sum, dropout_seed=seed, axis=placement.axis)
+        step = train_step(system.graphdef, self.update, self.task.loss_sum, axis=placement.axis)
         self.step_function = placement.compiled(step, donate=(0, 1), batch_argument=3)
 
     def run(self) -> Outcome:
@@ -141,7 +140,8 @@ class Loop:
     def _take_step(self) -> None:
         number = self.position.step
         plan, batch = self._batch(number)
-        arguments = self.trainable, self.state, self.frozen, self.placement.shard(batch, axis=1), np.uint32(number)
+        draw = draw_of(seed_of(self.config, "dropout"), number)
+        arguments = self.trainable, self.state, self.frozen, self.placement.shard(batch, axis=1), draw
         self.trainable, self.state, loss = self.step_function(*arguments)
         self.took(plan, batch, loss)
         if self.first_step_at is None:

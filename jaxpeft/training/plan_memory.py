@@ -15,7 +15,7 @@ from jaxpeft import peft
 from jaxpeft.data.batches import MULTIPLE, evaluation_rows
 from jaxpeft.training.blueprint import Blueprint
 from jaxpeft.training.optimizer import optimizer
-from jaxpeft.training.step import forward_pass, train_step
+from jaxpeft.training.step import draw_of, forward_pass, train_step
 from jaxpeft.training.system import is_matrix_of_layers
 
 MOST = 2**16  # texts a batch: larger ones are not looked for
@@ -45,11 +45,11 @@ class Program:
 def training_program(blueprint: Blueprint, batch_size: int) -> Program:
     """A step over passes of B texts, each as long as texts may be."""
     graphdef, loss_sum = peft.flatten(blueprint.model)[0], blueprint.task.loss_sum
-    step = train_step(graphdef, _update(blueprint), loss_sum, dropout_seed=0)
+    step = train_step(graphdef, _update(blueprint), loss_sum)
     shape = (blueprint.config.train.accumulate, batch_size)
     batch = _inputs(blueprint, shape) | _targets(blueprint, shape)
-    state, number = optimizer_state(blueprint), jax.ShapeDtypeStruct((), jnp.uint32)
-    return Program(step, (blueprint.trainable, state, blueprint.frozen, batch, number), (0, 1), batch)
+    arguments = blueprint.trainable, optimizer_state(blueprint), blueprint.frozen, batch, draw_of(0, 0)
+    return Program(step, arguments, (0, 1), batch)
 
 
 def evaluation_program(blueprint: Blueprint, batch_size: int) -> Program:

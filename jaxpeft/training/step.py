@@ -1,6 +1,8 @@
 """The pure functions of training: one step and one forward pass. `parallel` says where they run.
 
-(trainable, optimizer state, frozen, batch, number) -> (trainable, optimizer state, loss)
+(trainable, optimizer state, frozen, batch, draw) -> (trainable, optimizer state, loss)
+
+`draw` is what a step's dropout masks come from. It is an argument, so that runs of any seed share a compiled program.
 """
 
 from collections.abc import Callable
@@ -8,6 +10,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 
 from jaxpeft.models.dropout import example_seeds
@@ -18,12 +21,16 @@ LossFunction = Callable[[jax.Array, Arrays], jax.Array]
 INPUTS = ("ids", "mask", "segments", "lengths")
 
 
+def draw_of(seed: int, number: int) -> np.ndarray:
+    """The `draw` of a step, uint32 [2]: the dropout seed and the step's number."""
+    return np.array([seed, number], np.uint32)
+
+
 def train_step(
     graphdef: Any,
     update: optax.GradientTransformation,
     loss_of: LossFunction,
     *,
-    dropout_seed: Any,
     axis: str | None = None,
     seen: Callable[[Tree], Tree] = lambda trainable: trainable,
 ) -> Callable[..., tuple[Tree, Any, jax.Array]]:
@@ -34,19 +41,19 @@ def train_step(
     a batch is cut. Gradients exist for the trainable tree only. The model has `seen(trainable)` for its leaves.
     """
 
-    def loss_sum(trainable: Tree, frozen: Tree, batch: Arrays, number: jax.Array) -> jax.Array:
+    def loss_sum(trainable: Tree, frozen: Tree, batch: Arrays, draw: jax.Array) -> jax.Array:
         model = unflatten(graphdef, {**seen(trainable), **frozen})
-        seeds = example_seeds(dropout_seed, number, batch["example"])
+        seeds = example_seeds(draw[0], draw[1], batch["example"])
         return loss_of(model(**{name: batch[name] for name in INPUTS if name in batch}, seeds=seeds), batch)
 
-    def step(trainable: Tree, state: Any, frozen: Tree, batch: Arrays, number: jax.Array):
+    def step(trainable: Tree, state: Any, frozen: Tree, batch: Arrays, draw: jax.Array):
         def accumulate(totals, micro_batch):
-            sums = jax.value_and_grad(loss_sum)(trainable, frozen, micro_batch, number)
+            sums = jax.value_and_grad(loss_sum)(trainable, frozen, micro_batch, draw)
             return jax.tree.map(jnp.add, totals, sums), None
 
         if batch["ids"].shape[0] == 1:  # no scan around a single pass: it would cost a copy of the gradients
             first = jax.tree.map(lambda leaf: leaf[0], batch)
-            totals = jax.value_and_grad(loss_sum)(trainable, frozen, first, number)
+            totals = jax.value_and_grad(loss_sum)(trainable, frozen, first, draw)
         else:
             zeros = jnp.zeros(()), jax.tree.map(jnp.zeros_like, trainable)
             totals, _ = jax.lax.scan(accumulate, zeros, batch)
@@ -78,10 +85,10 @@ def population_step(
             graphdef,
             rule_at(member["rates"]),
             loss_of,
-            dropout_seed=member["dropout_seed"],
             seen=lambda tree: seen(tree, member),
         )
-        *after, loss = step(trainable, state, frozen, batch, number)
+        draw = jnp.stack([member["dropout_seed"], number])
+        *after, loss = step(trainable, state, frozen, batch, draw)
         kept = jax.tree.map(lambda new, old: jnp.where(member["going"], new, old), after, [trainable, state])
         return *kept, loss
 

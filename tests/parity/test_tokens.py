@@ -7,7 +7,7 @@ import torch
 
 from jaxpeft.config import Config, LoraConfig
 from jaxpeft.tasks.registry import task_of
-from jaxpeft.training.step import train_step
+from jaxpeft.training.step import draw_of, train_step
 
 from . import peers
 
@@ -34,11 +34,11 @@ def test_losses_of_fifty_steps(tmp_path):
     theirs = torch.optim.AdamW(parameters.values(), lr=1e-2, weight_decay=0.0)
     update = optax.adamw(1e-2, weight_decay=0.0)
     task = task_of(Config(task=peers.TOKEN), ("O", "B-x", "I-x"))
-    step = jax.jit(train_step(system.graphdef, update, task.loss_sum, dropout_seed=0))
+    step = jax.jit(train_step(system.graphdef, update, task.loss_sum))
     state, losses = update.init(trainable), []
     for number in range(50):
         batch, labels = labelled(number % 7)
-        trainable, state, ours = step(trainable, state, system.frozen, batch, np.uint32(number))
+        trainable, state, ours = step(trainable, state, system.frozen, batch, draw_of(0, number))
         theirs.zero_grad()
         inputs = {name: leaf[0] for name, leaf in batch.items()}
         loss = model(**peers.torch_inputs(inputs), labels=labels).loss

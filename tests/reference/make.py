@@ -16,7 +16,7 @@ from jaxpeft.peft import FROZEN
 from jaxpeft.tasks.losses import loss_sum
 from jaxpeft.training import system
 from jaxpeft.training.optimizer import optimizer
-from jaxpeft.training.step import forward_pass, train_step
+from jaxpeft.training.step import draw_of, forward_pass, train_step
 from tests import tiny
 
 HERE = Path(__file__).parent
@@ -38,10 +38,10 @@ def compute(ref: str) -> dict:
 def losses_of(config: Config, model: system.System, vocabulary: int) -> list[float]:
     labels = {path: label for path, label in model.labels.items() if label != FROZEN}
     rule = optimizer(config.train, labels, STEPS)
-    step = jax.jit(train_step(model.graphdef, rule, loss_sum, dropout_seed=2))
+    step = jax.jit(train_step(model.graphdef, rule, loss_sum))
     trainable, state, losses = model.trainable, rule.init(model.trainable), []
     for number in range(STEPS):
-        trainable, state, loss = step(trainable, state, model.frozen, batch_of(number, vocabulary), np.uint32(number))
+        trainable, state, loss = step(trainable, state, model.frozen, batch_of(number, vocabulary), draw_of(2, number))
         losses.append(float(loss))
     return losses
 

@@ -143,6 +143,23 @@ def test_a_loss_that_is_no_number_stops_at_its_step_and_keeps_earlier_checkpoint
         again.run()
 
 
+def test_seeds_share_a_program_so_that_one_compilation_serves_them_all(base, data, tmp_path):
+    def program(seed):
+        loop, programs = make_loop(tiny.experiment(base, data, seed=seed, data__buckets=1), tmp_path / str(seed)), []
+
+        def lowered(*arguments):
+            programs.append(step._function.lower(*arguments).as_text())
+            raise KeyboardInterrupt
+
+        step, loop.step_function = loop.step_function, lowered
+        with pytest.raises(KeyboardInterrupt):
+            loop.run()
+        loop.checkpoints.close()
+        return programs
+
+    assert program(1) == program(2)
+
+
 def test_frozen_leaves_stay_as_they_were_and_each_mode_is_traced_once_a_bucket(base, data, tmp_path, monkeypatch):
     traces = collections.Counter()
     original = BertForSequenceClassification.__call__

@@ -10,7 +10,7 @@ from jaxpeft.tasks.losses import loss_sum
 from jaxpeft.training import system
 from jaxpeft.training.optimizer import optimizer
 from jaxpeft.training.parallel import Placement, Pmap
-from jaxpeft.training.step import train_step
+from jaxpeft.training.step import draw_of, train_step
 from tests import tiny
 
 STEPS, SIZE = 4, 8
@@ -50,12 +50,12 @@ def train(model, place, accumulate=1, of_words=False, dropout_seed=5):
     config.train.warmup_ratio = 0.0
     labels = {path: label for path, label in model.labels.items() if label != FROZEN}
     rule = optimizer(config.train, labels, STEPS)
-    step = train_step(model.graphdef, rule, loss_sum, dropout_seed=dropout_seed, axis=place.axis)
+    step = train_step(model.graphdef, rule, loss_sum, axis=place.axis)
     function = place.compiled(step, batch_argument=3)
     trainable, state = place.replicate(model.trainable), place.replicate(rule.init(model.trainable))
     frozen, losses = place.replicate(model.frozen), []
     for number, batch in enumerate(batches(accumulate, of_words)):
-        arguments = trainable, state, frozen, place.shard(batch, axis=1), np.uint32(number)
+        arguments = trainable, state, frozen, place.shard(batch, axis=1), draw_of(dropout_seed, number)
         trainable, state, loss = function(*arguments)
         losses.append(float(np.ravel(loss)[0]))
     assert place.compilations == 1
@@ -119,8 +119,8 @@ def test_a_batch_in_which_nothing_weighs_teaches_nothing(of_words):
     (batch, *_) = batches(1, True)
     batch["weight"][:] = 0.0
     rule = optax.sgd(1.0)
-    step = jax.jit(train_step(of_words.graphdef, rule, loss_sum, dropout_seed=5))
-    trainable, _, loss = step(of_words.trainable, rule.init(of_words.trainable), of_words.frozen, batch, np.uint32(0))
+    step = jax.jit(train_step(of_words.graphdef, rule, loss_sum))
+    trainable, _, loss = step(of_words.trainable, rule.init(of_words.trainable), of_words.frozen, batch, draw_of(5, 0))
     assert float(loss) == 0.0
     jax.tree.map(np.testing.assert_array_equal, trainable, of_words.trainable)
 
