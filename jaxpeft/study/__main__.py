@@ -22,6 +22,7 @@ from jaxpeft.study.entry import corpora, define_common, run
 from jaxpeft.study.progress import Progress
 
 if TYPE_CHECKING:  # flags are refused before anything slow is imported
+    from jaxpeft.study.design import Study
     from jaxpeft.study.planned import Planned
     from jaxpeft.study.runner import Executor
 
@@ -66,14 +67,14 @@ def _study(chosen: flags.FlagValues) -> int:
     study = load_study(file, paths)
     number, of = _shard(chosen.shard)
     plan = resolve(study, file.absolute().parent, paths, for_plan=chosen.dry_run)
-    runs = shard_of(plan.runs, number, of)
+    runs = shard_of(plan.runs, number, of, seeds_together=study.seeds_together)
     if chosen.dry_run:
         from jaxpeft.study.estimate import table
 
         print(table(study, runs))
         return 0
     missing = _missing(runs)
-    executor = _executor(chosen, fresh_process=study.fresh_process)
+    executor = _executor(chosen, study)
     folder = Path(chosen.workdir or f"studies/{study.name}")
     write_study(folder, study, plan)
     progress = Progress(runs)
@@ -101,7 +102,7 @@ def _missing(runs: Sequence["Planned"]) -> dict[str, list[str]]:
     return missing
 
 
-def _executor(chosen: flags.FlagValues, *, fresh_process: bool) -> "Executor":
+def _executor(chosen: flags.FlagValues, study: "Study") -> "Executor":
     from jaxpeft.study.runner import run_all
 
     if chosen.executor == "ray":
@@ -110,7 +111,7 @@ def _executor(chosen: flags.FlagValues, *, fresh_process: bool) -> "Executor":
         return executor(chosen.address, Share(chosen.cpus_per_run, chosen.gpus_per_run, chosen.max_retries))
     if stray := [f"--{name}" for name in FLAGS_OF_RAY if chosen[name].present]:
         raise InputError(f"{', '.join(stray)}: only with --executor=ray")
-    return functools.partial(run_all, fresh_process=fresh_process)
+    return functools.partial(run_all, fresh_process=study.fresh_process, seeds_together=study.seeds_together)
 
 
 def _shard(text: str) -> tuple[int, int]:

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from jaxpeft.study.store import Run
+from jaxpeft.study.store import Run, trained_together
 from jaxpeft.training.workdir import Workdir
 
 _BYTES = 4  # of a trained parameter: adapters and heads are float32
@@ -16,7 +16,7 @@ class Cost:
     """What a run took, or a system's runs on average; None is unknown.
 
     Attributes:
-        seconds: of training, without compilation and evaluation.
+        seconds: of training, without compilation and evaluation; of runs that trained together a run's part.
         seconds_to_best: as many of them as the steps to the best validation score took.
         money: for these seconds, in the study's currency. memory_bytes: the peak of one device.
         storage_bytes: what a task adds to a base that is there already: adapter and head, or a whole model.
@@ -44,6 +44,8 @@ def cost_of(run: Run, prices: Mapping[str, float]) -> Cost:
     """What a finished run took, by its result.json and its files; `prices` are money an hour by device."""
     result = run.result or {}
     seconds, steps, best = _number(result, "timing", "train_s"), _number(result, "steps"), _number(result, "best_step")
+    if seconds is not None:
+        seconds /= trained_together(result)
     price = _price(result, prices)
     return Cost(
         seconds=seconds,

@@ -110,6 +110,8 @@ class Study:
         devices: machines that `--dry_run` plans for. sizes: of the corpora, by task, for the same.
         fresh_process: every run has a process of its own, so that its memory and its cold start are its own. False
             keeps one for runs that follow one another on one base, which saves its start; memory is then not told.
+        seeds_together: runs that differ in their seed alone train in one step, as a population, where one can hold
+            them (docs/population.md says when that pays). Seconds are then a run's part of all, memory is not told.
     """
 
     name: str
@@ -124,6 +126,7 @@ class Study:
     devices: tuple[Device, ...] = DEVICES
     sizes: Mapping[str, TaskSize] = dataclasses.field(default_factory=dict)
     fresh_process: bool = True
+    seeds_together: bool = False
 
 
 def load_study(path: Path, corpora: Mapping[str, str] | None = None) -> Study:

@@ -35,10 +35,11 @@ class Progress:
         self._failed += failed
         del self._left[run.id]
 
-    def begin(self, run: Planned, log: Path) -> None:
-        """The run begins."""
+    def begin(self, run: Planned, log: Path, *, beside: int = 0) -> None:
+        """The run begins, and so many beside it that train together with it."""
         self._began, self._log = time.monotonic(), log
-        self.say(f"[{self._done + self._failed + 1}/{self._total}] {run.id}")
+        with_it = f", with {beside} more of its seeds" if beside else ""
+        self.say(f"[{self._done + self._failed + 1}/{self._total}] {run.id}{with_it}")
 
     def tick(self) -> None:
         """The run goes on: on a terminal its log's last line is shown."""

@@ -19,9 +19,10 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from jaxpeft.config import Config, to_json
-from jaxpeft.study import random_base, store
+from jaxpeft.study import random_base, store, together
 from jaxpeft.study.planned import Planned
 from jaxpeft.study.progress import Progress
+from jaxpeft.study.together import Group
 
 LOGGED = {"PYTHONIOENCODING": "utf-8:backslashreplace"}  # what a run prints is for its log, whatever the locale
 WORKER = (sys.executable, "-m", "jaxpeft.study.worker")
@@ -44,9 +45,13 @@ class Outcome:
         return 2 if set(self.failed.values()) <= {"input", "memory"} else 1
 
 
-def shard_of(runs: Sequence[Planned], number: int, of: int) -> list[Planned]:
-    """Every `of`-th run, from the `number`-th (from 1): long and short ones spread over all shards."""
-    return list(runs[number - 1 :: of])
+def shard_of(runs: Sequence[Planned], number: int, of: int, *, seeds_together: bool = False) -> list[Planned]:
+    """Every `of`-th run, or group of them, from the `number`-th (from 1): long and short spread over all shards."""
+    return [run for group in _groups(runs, seeds_together)[number - 1 :: of] for run in group]
+
+
+def _groups(runs: Sequence[Planned], seeds_together: bool) -> list[Group]:
+    return together.groups(runs) if seeds_together else [(run,) for run in runs]
 
 
 class Executor(Protocol):
@@ -96,48 +101,88 @@ class Tally:
         return Outcome(sum(store.is_finished(self._folder, run.id) for run in self._runs), self._failed)
 
 
-def run_all(runs: Sequence[Planned], folder: Path, *, fresh_process: bool, progress: Progress) -> Outcome:
+@dataclasses.dataclass(frozen=True)
+class _Job:
+    """Runs that are left to do in one go: one, or what is left of a `group` that trains together."""
+
+    runs: Group
+    group: Group = ()
+
+
+def run_all(
+    runs: Sequence[Planned], folder: Path, *, fresh_process: bool, progress: Progress, seeds_together: bool = False
+) -> Outcome:
     """Runs what is not finished, in order; what another process runs is waited for, and taken over if that dies.
 
     A failure is recorded and the rest goes on; the next start tries it again, unless another process just has.
-    With `fresh_process` every run has a process of its own; else runs on one base follow one another in one.
+    With `fresh_process` every run has a process of its own; else runs on one base follow one another in one. With
+    `seeds_together` the groups that `together` makes train as one.
     """
     tally = Tally(runs, folder, progress)
-    waiting = collections.deque(run for run in runs if not tally.is_over(run))  # at once: what is left is told
+    groups = _groups(runs, seeds_together)
+    waiting = collections.deque(job for group in groups for job in _jobs(group, group, tally, folder))
     held = 0  # in a row
     with Worker() as worker:
         while waiting:
-            run = waiting.popleft()
-            if tally.is_over(run):
+            queued = waiting.popleft()
+            jobs = _jobs(queued.runs, queued.group, tally, folder)  # others may have finished, or begun, some of it
+            if not jobs:
                 held = 0
                 continue
-            answer = _one(worker, run, folder, fresh_process, progress)
+            job = jobs[0]
+            waiting.extendleft(reversed(jobs[1:]))
+            began = time.monotonic()
+            answer = _one(worker, job, folder, fresh_process, progress)
             if answer["status"] == "held":
-                waiting.append(run)
+                waiting.append(job)
                 held += 1
                 if held >= len(waiting):
-                    progress.wait(waiting)
+                    progress.wait([run for job in waiting for run in job.runs])
                     time.sleep(SECONDS_BETWEEN_LOOKS)
                 continue
             held = 0
-            tally.settle(run, answer)
+            for run in job.runs:
+                tally.settle(run, {"seconds": (time.monotonic() - began) / len(job.runs), **_own(answer, run, folder)})
     return tally.outcome()
 
 
-def _one(worker: "Worker", run: Planned, folder: Path, fresh_process: bool, progress: Progress) -> dict[str, Any]:
-    if not store.is_free(folder, run.id):
+def _jobs(runs: Group, group: Group, tally: Tally, folder: Path) -> list[_Job]:
+    """What is left of some runs of a group: one job where the group trains together, else a job a run."""
+    left = tuple(run for run in runs if not tally.is_over(run))
+    if left and together.can_begin(left, group, folder):
+        return [_Job(left, group)]
+    return [_Job((run,)) for run in left]
+
+
+def _one(worker: "Worker", job: _Job, folder: Path, fresh_process: bool, progress: Progress) -> dict[str, Any]:
+    if not all(store.is_free(folder, run.id) for run in job.runs):
         return {"status": "held"}
-    log = store.log_file(folder, run.id)
-    progress.begin(run, log)
-    if fresh_process or worker.base != run.config.model.ref:
+    first = job.runs[0]
+    log = store.log_file(folder, first.id)
+    progress.begin(first, log, beside=len(job.runs) - 1)
+    if fresh_process or worker.base != first.config.model.ref:
         worker.stop()
-    worker.base = run.config.model.ref
-    return worker.run(job_of(run, folder), log, progress.tick)
+    worker.base = first.config.model.ref
+    told = _joint_job_of(job.group, folder) if job.group else job_of(first, folder)
+    return worker.run(told, log, progress.tick)
+
+
+def _own(answer: dict[str, Any], run: Planned, folder: Path) -> dict[str, Any]:
+    """What a job's answer says of one of its runs."""
+    if answer["status"] == "failed" or store.is_finished(folder, run.id):
+        return answer
+    error = "its loss diverged, among seeds that trained together; the next start trains it by itself"
+    return {"status": "failed", "kind": "input", "error": error}
 
 
 def job_of(run: Planned, folder: Path) -> dict[str, Any]:
     """What a worker is told of a run; its random base is written if it has one."""
     return {"id": run.id, "folder": str(folder.absolute()), "config": json.loads(to_json(placed(run.config, folder)))}
+
+
+def _joint_job_of(group: Group, folder: Path) -> dict[str, Any]:
+    joint = dataclasses.replace(group[0], config=together.joint(group))
+    return {**job_of(joint, folder), "together": [run.id for run in group]}
 
 
 def placed(config: Config, folder: Path) -> Config:

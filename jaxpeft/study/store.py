@@ -6,6 +6,7 @@ Its files:
     failed/<id>.json    id, axes, error, kind, when: of the latest start, gone once the run is finished
     locks/<id>          held by the process that runs it, for as long as that lives
     logs/<id>.log       what the run printed
+    together/<hash>/    seeds of one system while they train as a population, see `together`
     bases/              random models that the study asks for
     report/
 """
@@ -16,7 +17,7 @@ import fcntl
 import json
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ from jaxpeft.study.planned import MOVABLE, Planned
 from jaxpeft.training.workdir import Workdir, read_json, write_json, write_text
 
 SHARED = "a process that several runs had one after the other: no figure of this run"
+TOGETHER = "a process in which several runs trained together: no figure of this run"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,8 +66,9 @@ def runs(folder: Path) -> list[Run]:
 def _run(folder: Path, id: str, axes: dict[str, Any], fresh_process: bool) -> Run:
     workdir = Workdir(folder / "runs" / id)
     result, error = _read(workdir.result)
-    if result is not None and not fresh_process:
-        result["memory"] = {**result.get("memory", {}), "peak_bytes": None, "how": SHARED}
+    if result is not None and (trained_together(result) > 1 or not fresh_process):
+        how = SHARED if trained_together(result) == 1 else TOGETHER
+        result["memory"] = {**result.get("memory", {}), "peak_bytes": None, "how": how}
     if result is None and error is None:
         error = (_read(failure_file(folder, id))[0] or {}).get("error")
     return Run(
@@ -76,6 +79,11 @@ def _run(folder: Path, id: str, axes: dict[str, Any], fresh_process: bool) -> Ru
         result=result,
         error=error,
     )
+
+
+def trained_together(result: Mapping[str, Any]) -> int:
+    """How many runs a result's `timing` is of: those that trained in one step, itself among them."""
+    return (result.get("timing") or {}).get("members", 1)
 
 
 def _read(path: Path) -> tuple[dict[str, Any] | None, str | None]:

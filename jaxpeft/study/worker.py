@@ -11,6 +11,7 @@ import contextlib  # noqa: E402
 import json  # noqa: E402
 import os  # noqa: E402
 import queue  # noqa: E402
+import shutil  # noqa: E402
 import sys  # noqa: E402
 import threading  # noqa: E402
 import traceback  # noqa: E402
@@ -65,24 +66,42 @@ def _print_to(log: Path) -> None:
 
 def _run(job: dict[str, Any], started: float) -> dict[str, Any]:
     """`status` is done, held (by another process) or failed; a failure has its `error` and `kind`."""
-    from jaxpeft.config import from_dict
-    from jaxpeft.study.store import follow_places, lock
-    from jaxpeft.training.run import train
-    from jaxpeft.training.workdir import Workdir
+    from jaxpeft.study.store import lock
 
-    folder, id = Path(job["folder"]), job["id"]
+    folder = Path(job["folder"])
     try:
-        with lock(folder, id) as held:
-            if not held:
+        with contextlib.ExitStack() as locks:
+            if not all(locks.enter_context(lock(folder, id)) for id in job.get("together", [job["id"]])):
                 return {"status": "held"}
-            workdir, config = Workdir(folder / "runs" / id), from_dict(job["config"])
-            follow_places(workdir, config)
-            train(config, workdir, started=started)
+            _train(job, folder, started)
         return {"status": "done"}
     except Exception as error:
         kind, message = told(error)
         print(f"{kind}: {message}", *traceback.format_tb(error.__traceback__), sep="\n", file=sys.stderr)
         return {"status": "failed", "kind": kind, "error": message}
+
+
+def _train(job: dict[str, Any], folder: Path, started: float) -> None:
+    """Trains the job's run, or its group: then each member that has a result is moved to where its run stands."""
+    from jaxpeft import population
+    from jaxpeft.config import from_dict
+    from jaxpeft.study import together
+    from jaxpeft.study.store import follow_places
+    from jaxpeft.training.run import train
+    from jaxpeft.training.workdir import Workdir
+
+    config, ids = from_dict(job["config"]), job.get("together")
+    workdir = Workdir(folder / "runs" / job["id"]) if ids is None else together.workdir_of(ids, folder)
+    follow_places(workdir, config)
+    train(config, workdir, started=started)
+    if ids is None:
+        return
+    (folder / "runs").mkdir(exist_ok=True)
+    for member, id in zip(population.runs(config), ids, strict=True):
+        own = Workdir(workdir.members / member.name)
+        if own.result.exists():
+            os.replace(own.root, folder / "runs" / id)
+    shutil.rmtree(workdir.root)
 
 
 def told(error: Exception) -> tuple[str, str]:

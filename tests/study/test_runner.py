@@ -151,7 +151,7 @@ def test_what_another_process_has_just_seen_fail_is_not_tried_at_once(stub, tmp_
     run_all([a], tmp_path)
 
     class OtherProcess(Progress):
-        def begin(self, run, log):
+        def begin(self, run, log, *, beside=0):
             store.record_failure(tmp_path, b, "elsewhere", "fault")
 
     runs = planned("c", "b")
