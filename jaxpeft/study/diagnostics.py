@@ -16,7 +16,7 @@ _FEWEST_STEPS = 20  # a shorter course says nothing
 # a language-model head: the mean angle between a word piece's states before and after is over 60 degrees.
 _FORGOTTEN = {"masked_lm_loss": math.log(2), "next_token_loss": math.log(2), "hidden_drift": 0.5}
 _OUT_OF_MEMORY = re.compile(r"out of memory|RESOURCE_EXHAUSTED|MemoryError|killed by SIGKILL|too little memory", re.I)
-_NOT_FINITE = re.compile(r"\bloss is (nan|inf)|not finite", re.I)
+_NOT_FINITE = re.compile(r"\bloss is (nan|inf)|not finite|\bloss (of every member )?diverged", re.I)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -169,9 +169,11 @@ def _one(worker: "Worker", job: _Job, folder: Path, fresh_process: bool, progres
 
 def _own(answer: dict[str, Any], run: Planned, folder: Path) -> dict[str, Any]:
     """What a job's answer says of one of its runs."""
-    if answer["status"] == "failed" or store.is_finished(folder, run.id):
+    if store.is_finished(folder, run.id):
+        return {**answer, "status": "done"}
+    if answer["status"] == "failed":
         return answer
-    error = "its loss diverged, among seeds that trained together; the next start trains it by itself"
+    error = "the loss diverged among seeds that trained together; the next start trains this one alone"
     return {"status": "failed", "kind": "input", "error": error}
 
 

@@ -6,7 +6,7 @@ Its files:
     failed/<id>.json    id, axes, error, kind, when: of the latest start, gone once the run is finished
     locks/<id>          held by the process that runs it, for as long as that lives
     logs/<id>.log       what the run printed
-    together/<hash>/    seeds of one system while they train as a population, see `together`
+    together/<hash>/    seeds of one system that train as a population, see `together`: their runs/<id> are links
     bases/              random models that the study asks for
     report/
 """

@@ -1,16 +1,18 @@
 """Seeds of one system as one population: a joint run, whose members end where single runs would stand.
 
-The joint run lies in `together/<hash of its ids>`, and goes on there after a kill. When it is finished its members'
-workdirs are moved to `runs/<id>`, one by one; what a kill leaves unmoved is moved at the next start.
+The joint run lies in `together/<hash of its ids>`, and stays there; `runs/<id>` are links to its members, made when it
+is finished. What fails in company is tried alone at the next start.
 """
 
 import copy
 import dataclasses
+import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from jaxpeft import population
 from jaxpeft.config import Config, PopulationConfig, leaves
+from jaxpeft.study import store
 from jaxpeft.study.planned import Planned, digest
 from jaxpeft.training.workdir import Workdir
 
@@ -45,12 +47,25 @@ def joint(group: Group) -> Config:
 
 
 def can_begin(left: Group, group: Group, folder: Path) -> bool:
-    """Whether what is left of a group trains together: the group has begun to, or none of it has begun by itself."""
-    if len(group) < 2 or any((folder / "runs" / run.id).exists() for run in left):
+    """Whether what is left of a group trains together, or has: nothing of it has begun, failed or ended otherwise."""
+    if len(group) < 2:
         return False
-    return left == group or workdir_of([run.id for run in group], folder).root.exists()
+    if any((folder / "runs" / run.id).exists() or store.failure_file(folder, run.id).exists() for run in left):
+        return False
+    return left == group or workdir_of([run.id for run in group], folder).result.exists()
 
 
 def workdir_of(ids: Sequence[str], folder: Path) -> Workdir:
     """Where the runs of these ids train together."""
     return Workdir(folder / "together" / digest({"runs": list(ids)}))
+
+
+def link_members(config: Config, ids: Sequence[str], folder: Path) -> None:
+    """Makes `runs/<id>` of the members of a finished group; one that diverged has no result, and gets none."""
+    workdir = workdir_of(ids, folder)
+    for member, id in zip(population.runs(config), ids, strict=True):
+        own, place = Workdir(workdir.members / member.name), folder / "runs" / id
+        if own.result.exists() and not place.exists():
+            place.parent.mkdir(exist_ok=True)
+            place.unlink(missing_ok=True)  # a link to what somebody has deleted
+            place.symlink_to(os.path.relpath(own.root, place.parent))

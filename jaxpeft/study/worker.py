@@ -11,7 +11,6 @@ import contextlib  # noqa: E402
 import json  # noqa: E402
 import os  # noqa: E402
 import queue  # noqa: E402
-import shutil  # noqa: E402
 import sys  # noqa: E402
 import threading  # noqa: E402
 import traceback  # noqa: E402
@@ -82,7 +81,7 @@ def _run(job: dict[str, Any], started: float) -> dict[str, Any]:
 
 
 def _train(job: dict[str, Any], folder: Path, started: float) -> None:
-    """Trains the job's run, or its group: then each member that has a result is moved to where its run stands."""
+    """Trains the job's run, or its group."""
     from jaxpeft import population
     from jaxpeft.config import from_dict
     from jaxpeft.study import together
@@ -91,17 +90,18 @@ def _train(job: dict[str, Any], folder: Path, started: float) -> None:
     from jaxpeft.training.workdir import Workdir
 
     config, ids = from_dict(job["config"]), job.get("together")
-    workdir = Workdir(folder / "runs" / job["id"]) if ids is None else together.workdir_of(ids, folder)
-    follow_places(workdir, config)
-    train(config, workdir, started=started)
     if ids is None:
+        workdir = Workdir(folder / "runs" / job["id"])
+        follow_places(workdir, config)
+        train(config, workdir, started=started)
         return
-    (folder / "runs").mkdir(exist_ok=True)
-    for member, id in zip(population.runs(config), ids, strict=True):
-        own = Workdir(workdir.members / member.name)
-        if own.result.exists():
-            os.replace(own.root, folder / "runs" / id)
-    shutil.rmtree(workdir.root)
+    workdir = together.workdir_of(ids, folder)
+    if not workdir.result.exists():  # else all that is left to do are links
+        follow_places(workdir, config)
+        for member in population.runs(config):
+            follow_places(Workdir(workdir.members / member.name), member.config)
+        train(config, workdir, started=started)
+    together.link_members(config, ids, folder)
 
 
 def told(error: Exception) -> tuple[str, str]:

@@ -92,6 +92,7 @@ def test_a_base_that_is_forgotten_is_said(tmp_path, kind, after, said):
         ("RESOURCE_EXHAUSTED: Out of memory while trying to allocate 8 GiB", ["out of memory"]),
         ("the process was killed by SIGKILL", ["out of memory"]),
         ("the loss is nan at step 7: lower train.learning_rate", ["diverged"]),
+        ("the loss diverged among seeds that trained together", ["diverged"]),
         ("data.path=x: no such folder", []),
     ],
 )

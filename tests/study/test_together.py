@@ -5,13 +5,14 @@ import sys
 
 import pytest
 
+from jaxpeft import population
 from jaxpeft.config import Config
 from jaxpeft.study import costs, runner, store, together
 from jaxpeft.study.__main__ import main
 from jaxpeft.study.planned import Planned
 from jaxpeft.study.progress import Progress
 from jaxpeft.training.restore import Restored
-from jaxpeft.training.workdir import read_json
+from jaxpeft.training.workdir import Workdir, read_json
 from tests import tiny
 
 STUB = """
@@ -23,12 +24,12 @@ for line in sys.stdin:
     ids = job.get("together", [job["id"]])
     with (folder / "tried").open("a") as tried:
         tried.write("+".join(ids) + "\\n")
+    answer = {"status": "failed", "kind": "memory", "error": "too large"} if "large" in ids else {"status": "done"}
     for id in ids:
         workdir = folder / "runs" / id
-        if len(ids) == 1 or not id.startswith("diverges"):
+        if answer["status"] == "done" and (len(ids) == 1 or not id.startswith("diverges")):
             workdir.mkdir(parents=True, exist_ok=True)
             (workdir / "result.json").write_text("{}")
-    answer = {"status": "failed", "kind": "memory", "error": "too large"} if "large" in ids else {"status": "done"}
     channel.write(json.dumps(answer) + "\\n")
     channel.flush()
 """
@@ -104,6 +105,8 @@ def test_a_failure_is_that_of_all_its_runs(run_all, tmp_path):
     outcome, _ = run_all(planned("large", "b"))
     assert outcome.failed == {"large": "memory", "b": "memory"}
     assert read_json(store.failure_file(tmp_path, "b"))["error"] == "too large"
+    outcome, tried = run_all(planned("large", "b"))
+    assert (tried, outcome.failed) == (["large", "b"], {"large": "memory"})
 
 
 def test_a_run_that_has_begun_by_itself_goes_on_by_itself(run_all, tmp_path):
@@ -111,20 +114,42 @@ def test_a_run_that_has_begun_by_itself_goes_on_by_itself(run_all, tmp_path):
     assert run_all(planned("a", "b"))[1] == ["a", "b"]
 
 
-def test_what_a_kill_left_unmoved_is_moved_and_a_seed_that_comes_later_runs_by_itself(run_all, tmp_path):
-    runs = planned("a", "b")
-    together.workdir_of(["a", "b"], tmp_path).root.mkdir(parents=True)
-    moved = tmp_path / "runs" / "a"
-    moved.mkdir(parents=True)
-    (moved / "result.json").write_text("{}")
-    assert run_all(runs)[1] == ["a+b"]
+def finish(workdir):
+    workdir.root.mkdir(parents=True)
+    workdir.result.write_text("{}")
+
+
+def test_what_a_kill_left_without_its_place_gets_it_and_a_seed_that_comes_later_is_alone(run_all, tmp_path):
+    finish(together.workdir_of(["a", "b"], tmp_path))
+    finish(Workdir(tmp_path / "runs" / "a"))
+    assert run_all(planned("a", "b"))[1] == ["a+b"]
     assert run_all(planned("a", "b", "c"))[1] == ["c"]
+
+
+def test_a_group_of_which_one_is_finished_alone_goes_on_alone(run_all, tmp_path):
+    together.workdir_of(["a", "b"], tmp_path).root.mkdir(parents=True)  # it had begun
+    finish(Workdir(tmp_path / "runs" / "a"))
+    assert run_all(planned("a", "b"))[1] == ["b"]
+
+
+def test_links_lead_to_members_with_a_result_wherever_the_study_lies(tmp_path):
+    folder, ids = tmp_path / "study", ["a", "b", "c"]
+    config = together.joint(tuple(planned(*ids)))
+    members = [Workdir(together.workdir_of(ids, folder).members / run.name) for run in population.runs(config)]
+    for member in members[:2]:
+        finish(member)
+    (folder / "runs").mkdir()
+    (folder / "runs" / "a").symlink_to("gone")
+    for _ in range(2):
+        together.link_members(config, ids, folder)
+    folder = folder.rename(tmp_path / "moved")
+    assert [store.is_finished(folder, id) for id in ids] == [True, True, False]
 
 
 def test_one_that_diverges_is_told_and_trains_by_itself_at_the_next_start(run_all, tmp_path):
     outcome, _ = run_all(planned("a", "diverges"))
     assert (outcome.finished, outcome.failed) == (1, {"diverges": "input"})
-    assert "its loss diverged" in read_json(store.failure_file(tmp_path, "diverges"))["error"]
+    assert "the loss diverged" in read_json(store.failure_file(tmp_path, "diverges"))["error"]
     outcome, tried = run_all(planned("a", "diverges"))
     assert (outcome.finished, tried) == (2, ["diverges"])
 
@@ -151,7 +176,7 @@ def test_what_stands_in_the_runs_places_is_what_single_runs_leave(base, data, tm
             main(["study", f"--config={tmp_path / 'tiny.py'}", f"--workdir={folder}"])
         assert stop.value.code == 0
         found[joint] = store.runs(folder)
-    assert not any((tmp_path / "study-True" / "together").iterdir())
+    assert all(path.is_symlink() for path in (tmp_path / "study-True" / "runs").iterdir())
     for one, alone in zip(found[True], found[False], strict=True):
         assert one.id == alone.id
         for metric, score in alone.result["metrics"]["test"].items():
