@@ -1,7 +1,8 @@
-"""Relations of i2b2 2010: what a treatment did to a problem, what a test showed, or nothing, for each pair.
+r"""Relations of i2b2 2010: what a treatment did to a problem, what a test showed, or nothing, for each pair.
 
     python -m jaxpeft.main --config=configs/i2b2_2010_re.py
-    python -m jaxpeft.main --config=configs/i2b2_2010_re.py --config.data.format=i2b2_2010 --config.data.path=DIR
+    python -m jaxpeft.main --config=configs/i2b2_2010_re.py --workdir=runs/i2b2_2010_re_own \
+        --config.data.format=i2b2_2010 --config.data.path=DIR
 
 Data: the made-up stand-in, 260 documents; the second command reads the corpus itself, in the folders of its owner.
 LoRA on MiniLM. Each of the two concepts is a mark such as `@problem$`; half of the pairs without a relation are left

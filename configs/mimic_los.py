@@ -1,7 +1,8 @@
-"""Length of stay on MIMIC-III, four classes, told from the sections of a note that were known on admission.
+r"""Length of stay on MIMIC-III, four classes, told from the sections of a note that were known on admission.
 
     python -m jaxpeft.main --config=configs/mimic_los.py
-    python -m jaxpeft.main --config=configs/mimic_los.py --config.data.format=mimic3 --config.data.path=DIR
+    python -m jaxpeft.main --config=configs/mimic_los.py --workdir=runs/mimic_los_own \
+        --config.data.format=mimic3 --config.data.path=DIR
 
 Data: the made-up stand-in, 2,600 admissions; the second command reads the tables themselves.
 LoRA on MiniLM.

@@ -1,13 +1,14 @@
-"""Triage on MIMIC-III: which of seven groups of diagnoses a discharge summary is about.
+r"""Triage on MIMIC-III: which of seven groups of diagnoses a discharge summary is about.
 
     python -m jaxpeft.main --config=configs/mimic_triage.py
-    python -m jaxpeft.main --config=configs/mimic_triage.py --config.data.format=mimic3 --config.data.path=DIR
+    python -m jaxpeft.main --config=configs/mimic_triage.py --workdir=runs/mimic_triage_own \
+        --config.data.format=mimic3 --config.data.path=DIR
 
 Data: the made-up stand-in, 2,600 admissions; the second command reads the tables themselves.
 LoRA on MiniLM.
 
 Expect on test: accuracy 0.842 [0.810, 0.872], macro-F1 0.792 [0.742, 0.833]; the majority answer
-has 0.440, 0.087. 5 minutes of training on two cores.
+has 0.440, 0.087. 7 minutes of training on one core.
 """
 
 from jaxpeft.config import Config
