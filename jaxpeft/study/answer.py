@@ -1,6 +1,6 @@
 """The study's question answered in a sentence or two that its statistics support, and what they do not say."""
 
-from jaxpeft.study.findings import Findings, MethodFindings, reference_title
+from jaxpeft.study.findings import Findings, MethodFindings, reference_settings, reference_title
 from jaxpeft.study.statistics import Estimate
 
 MINUS = "−"
@@ -43,6 +43,14 @@ def caveats(found: Findings) -> list[str]:
     tests = sum(one.pairs for one in found.methods) + sum(max(len(one.rows) - 1, 0) for one in found.tasks)
     if tests > 1:
         said.append(f"Each of {tests} paired tests is at the level of 5 %; nothing corrects for their number.")
+    chosen = reference_settings(found.tasks, found.reference or "")
+    if several := [system.title for system, settings in chosen.items() if settings > 1 and found.methods]:
+        said.append(f"Methods are compared with the setting that validates best: {', '.join(several)}.")
+    if any(one.pairs > 1 for one in found.methods) and len(found.tasks) > 1:
+        said.append(
+            "Averages over tasks take their test patients for different ones: where tasks share patients (those of one "
+            "corpus do), the intervals of averages are too narrow."
+        )
     if missing := [row for one in found.tasks for row in one.rows if row.score.low is None]:
         said.append(f"{_count(len(missing), 'score')} without an interval: predictions are missing or do not give it.")
     if len({device for one in found.tasks for row in one.rows for device in row.cost.devices}) > 1:

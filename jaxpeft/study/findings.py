@@ -133,8 +133,8 @@ def _task_findings(task: Task, kept: Path, prices: Mapping[str, float]) -> TaskF
         axis: [Point(value, cell, estimate((1.0, sample(cell.runs, task.metric, kept)))) for value, cell in points]
         for axis, points in task.sweeps.items()
     }
-    cells = [*task.cells, *(cell for points in task.sweeps.values() for _, cell in points)]
-    runs = [run.result or {} for cell in cells for run in cell.runs]
+    swept = [cell for points in task.sweeps.values() for _, cell in points]
+    runs = [run.result or {} for cell in task.cells or swept for run in cell.runs]  # a sweep may train on less
     majorities = [score for one in runs if (score := _majority(one, task.metric)) is not None]
     clusters = [count for one in runs if (count := (one.get("clusters") or {}).get("test"))]
     return TaskFindings(
@@ -157,7 +157,8 @@ def _reference(tasks: Sequence[TaskFindings]) -> str | None:
     sizes: dict[str, float] = {}
     for found in tasks:
         for row in found.rows:
-            if any(other.system.model == row.system.model and other is not row for other in found.rows):
+            others = [other.system for other in found.rows if other.system.model == row.system.model]
+            if any(other.method != row.system.method for other in others):
                 size = sizes.get(row.system.method, 0.0)
                 sizes[row.system.method] = max(size, row.cost.trained or 0.0)
     if len(sizes) < 2:
@@ -166,15 +167,44 @@ def _reference(tasks: Sequence[TaskFindings]) -> str | None:
 
 
 def _methods(tasks: Sequence[TaskFindings], reference: str) -> list[MethodFindings]:
-    """Every other method and setting against the reference, the best first."""
+    """Every other method and setting against the reference, the best first.
+
+    Of a task under both protocols the fixed one alone counts: the two are tested on the same patients.
+    """
+    fixed = {one.task.name for one in tasks if one.task.protocol == "fixed"}
+    tasks = [one for one in tasks if one.task.protocol == "fixed" or one.task.name not in fixed]
+    chosen = reference_settings(tasks, reference)
     pairs: dict[Variant, list[tuple[Row, Row]]] = {}
     for found in tasks:
-        references = {_side(row): row for row in reversed(found.rows) if row.system.method == reference}
+        references = {_side(row): row for row in found.rows if row.system in chosen}
         for row in found.rows:
             against = references.get(_side(row)) or references.get((row.system.model, None))
             if against is not None and row.system.method != reference:
                 pairs.setdefault((row.system.method, row.system.settings), []).append((row, against))
     return sorted((_against(two) for two in pairs.values()), key=lambda one: -one.difference.value)
+
+
+def reference_settings(tasks: Sequence[TaskFindings], reference: str) -> dict[System, int]:
+    """The systems of the reference method to compare with, one a model (and experiment), and of how many it is one.
+
+    Of several settings that is the one that most tasks have, and of those the best by validation: chosen by test
+    scores, it would have chance on its side.
+    """
+    by_side: dict[tuple[str, Axis], dict[System, list[float]]] = {}
+    for found in tasks:
+        for row in found.rows:
+            if row.system.method == reference:
+                score = _validation(row, found.task.metric)
+                by_side.setdefault(_side(row), {}).setdefault(row.system, []).append(score)
+    return {
+        max(systems, key=lambda one: (len(systems[one]), mean_of(systems[one]) or 0.0)): len(systems)
+        for systems in by_side.values()
+    }
+
+
+def _validation(row: Row, metric: str) -> float:
+    scores = [((run.result or {}).get("metrics") or {}).get("validation") or {} for run in row.cell.runs]
+    return mean_of([(one.get(metric) or {}).get("value") or 0.0 for one in scores]) or 0.0
 
 
 def _side(row: Row) -> tuple[str, Axis]:

@@ -60,7 +60,8 @@ def forgetting_table(found: Findings) -> Table | None:
         )
         raw.append([one.model, one.method, one.kind, one.before, after, one.change, least, most, len(one.runs)])
     caption = (
-        "What the adapted encoder has lost of its base, over all tasks and seeds. Loss: nats a word piece that the "
+        "What the adapted encoder has lost of its base, over seeds and the tasks that most of a model’s methods were "
+        "trained on. Loss: nats a word piece that the "
         "base’s own language-model head gives the validation texts, with the base’s states and with the adapted ones. "
         "Drift, where a base has no such head: 1 − the mean cosine between a word piece’s last states before and "
         "after. Losses of bases with different tokenizers do not compare."
@@ -70,9 +71,13 @@ def forgetting_table(found: Findings) -> Table | None:
 
 
 def _systems(found: Findings) -> Iterator[Forgotten]:
-    """Runs of one model and method together, apart by measure; only those that stand in tables of tasks."""
-    grouped: dict[tuple[str, str, str], list[tuple[float, float]]] = {}
+    """Runs of one model and method together, apart by measure; only those that stand in tables of tasks.
+
+    What is lost depends on the task, so all methods of a model have the tasks that most of them have.
+    """
+    by_task: list[dict[tuple[str, str, str], list[tuple[float, float]]]] = []
     for task in found.tasks:
+        grouped: dict[tuple[str, str, str], list[tuple[float, float]]] = {}
         for row in task.rows:
             for run in row.cell.runs:
                 seen = (run.result or {}).get("forgetting") or {}
@@ -80,5 +85,9 @@ def _systems(found: Findings) -> Iterator[Forgotten]:
                 if kind is not None and isinstance(before, float) and isinstance(after, float):
                     key = row.system.model, row.system.method_title, str(kind)
                     grouped.setdefault(key, []).append((before, after))
-    for (model, method, kind), runs in grouped.items():
-        yield Forgotten(model, method, kind, runs)
+        by_task.append(grouped)
+    for model, kind in dict.fromkeys((model, kind) for grouped in by_task for model, _, kind in grouped):
+        tasks = [{key: runs for key, runs in grouped.items() if key[::2] == (model, kind)} for grouped in by_task]
+        fullest = [grouped for grouped in tasks if len(grouped) == max(map(len, tasks))]
+        for key in dict.fromkeys(key for grouped in fullest for key in grouped):
+            yield Forgotten(*key, [pair for grouped in fullest for pair in grouped.get(key, [])])

@@ -45,7 +45,10 @@ class Standing:
 
 @dataclasses.dataclass(frozen=True)
 class Standings:
-    """All systems whose cost is known, the highest efficiency first, and in sentences what is left out, and why."""
+    """All systems whose cost is known, the highest efficiency first, and in sentences what is left out, and why.
+
+    Those that lack a task which the reference has come after the others: theirs is a mean over other tasks.
+    """
 
     systems: list[Standing]
     left_out: list[str]
@@ -78,7 +81,11 @@ def standings_of(found: Findings, reference: Mapping[str, Any]) -> Standings:
     left_out = [f"{', '.join(titles)}: {reason}." for reason, titles in without.items()]
     left_out += [f"A cost is unknown of {title}." for title in sorted(unknown)]
     systems = [_standing(system, found, system in references) for system, found in places.items()]
-    return Standings(sorted(systems, key=lambda one: -one.efficiency.value), left_out)
+    most = max((len(found) for found in places.values()), default=0)
+    if fewer := [one.system.title for one in systems if len(one.places) < most]:
+        left_out.append(f"Below the others, since scored on fewer tasks than the reference: {', '.join(fewer)}.")
+    systems.sort(key=lambda one: (len(one.places) < most, -one.efficiency.value))
+    return Standings(systems, left_out)
 
 
 def efficiency_at(place: Place) -> Estimate:

@@ -8,17 +8,20 @@ method's runs and set for others is a sweep (rank, few_shot, seconds), and what 
 import collections
 import dataclasses
 import functools
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
+from jaxpeft.config import flatten
 from jaxpeft.study import names
 from jaxpeft.study.grid import task_title
+from jaxpeft.study.planned import MOVABLE
 from jaxpeft.study.store import Run
 
 Axis = str | int | float | None
 
 SWEEPS = ("rank", "few_shot", "seconds")  # axes that have a picture of their own
 _NO_SETTINGS = ("experiment", "model", "method", "task", "seed", "protocol")
+_Apart = Mapping[tuple[str, str], list[str]]  # model and method -> axes
 _FIELDS = {"rank": ("peft", "lora", "rank"), "few_shot": ("data", "few_shot"), "seconds": ("train", "seconds")}
 
 
@@ -84,9 +87,15 @@ def tasks_of(runs: Sequence[Run], experiments: Iterable[Iterable[str]] = ()) -> 
 
     `experiments` are ids of runs each; a run that two of them share stands in the sweeps of both.
     """
-    runs = _with_shared_axes([_with_short_names(run) for run in runs], experiments)
+    ids = [list(one) for one in experiments]
+    runs = _with_shared_axes(_without_held_axes([_with_short_names(run) for run in runs], ids), ids)
     by_task = _grouped((run for run in runs if test_scores(run)), lambda run: (task_name(run), protocol(run)))
-    return [_task(name, kind, found) for (name, kind), found in by_task.items()]
+    scored = {}
+    for key, found in by_task.items():
+        metric = _metric(found)
+        scored[key] = metric, [run for run in found if metric in test_scores(run)]
+    apart = _apart(_base(found) for _, found in scored.values())
+    return [_task(name, kind, metric, found, apart) for (name, kind), (metric, found) in scored.items()]
 
 
 def model_of(run: Run) -> str:
@@ -123,16 +132,14 @@ def test_scores(run: Run) -> dict[str, Any]:
     return {name: score for name, score in scores.items() if score and score.get("value") is not None}
 
 
-def _task(name: str, kind: str, runs: list[Run]) -> Task:
-    metric = _metric(runs)
-    runs = [run for run in runs if metric in test_scores(run)]
+def _task(name: str, kind: str, metric: str, runs: list[Run], apart: _Apart) -> Task:
     swept = _swept_axes(runs)
     sweeps = {axis: _points(runs, axis, swept) for axis in SWEEPS}
     return Task(
         name=name,
         protocol=kind,
         metric=metric,
-        cells=_cells([run for run in runs if not _set_axes(run, swept)]),
+        cells=_cells(_base(runs), apart),
         sweeps={axis: points for axis, points in sweeps.items() if len({value for value, _ in points}) > 1},
         synthetic=any((run.config.get("data") or {}).get("format") == "synthetic" for run in runs),
     )
@@ -153,15 +160,25 @@ def _swept_axes(runs: Sequence[Run]) -> dict[tuple[str, str], set[str]]:
     """
     swept = {}
     of_task = {axis for axis in ("few_shot", "seconds") if any(run.axes.get(axis) is None for run in runs)}
-    for key, found in _grouped(runs, lambda run: (model_of(run), method_of(run))).items():
+    for key, found in _grouped(runs, _who).items():
         axes = {axis for run in found for axis in run.axes if axis not in _NO_SETTINGS}
         swept[key] = of_task | {axis for axis in axes if len({run.axes.get(axis) is None for run in found}) == 2}
     return swept
 
 
+def _base(runs: Sequence[Run]) -> list[Run]:
+    """The runs of a task that are on no sweep."""
+    swept = _swept_axes(runs)
+    return [run for run in runs if not _set_axes(run, swept)]
+
+
 def _set_axes(run: Run, swept: dict[tuple[str, str], set[str]]) -> set[str]:
     """The swept axes on which this run is off the base."""
-    return {axis for axis in swept[model_of(run), method_of(run)] if run.axes.get(axis) is not None}
+    return {axis for axis in swept[_who(run)] if run.axes.get(axis) is not None}
+
+
+def _who(run: Run) -> tuple[str, str]:
+    return model_of(run), method_of(run)
 
 
 def _with_short_names(run: Run) -> Run:
@@ -170,7 +187,30 @@ def _with_short_names(run: Run) -> Run:
     return dataclasses.replace(run, axes={short.get(axis, axis): value for axis, value in run.axes.items()})
 
 
-def _with_shared_axes(runs: Sequence[Run], experiments: Iterable[Iterable[str]]) -> list[Run]:
+def _without_held_axes(runs: Sequence[Run], experiments: Sequence[Sequence[str]]) -> list[Run]:
+    """The runs; those of an experiment that holds an axis lose it, where another experiment sweeps it.
+
+    A grid that does not name an axis has it from its config: beside a sweep of ranks, rank 8 of the others is no rank
+    of its own but where the sweep starts from.
+    """
+    by_id = {run.id: run for run in runs}
+    held: set[tuple[str, str]] = set()
+    swept: set[tuple[str, str, str]] = set()
+    for ids in experiments:
+        for who, found in _grouped((by_id[one] for one in ids if one in by_id), _who).items():
+            for axis in SWEEPS:
+                if len({run.axes.get(axis) for run in found}) > 1:
+                    swept.add((*who, axis))
+                else:
+                    held |= {(run.id, axis) for run in found}
+
+    def kept(run: Run, axis: str, value: Axis) -> Axis:
+        return None if (run.id, axis) in held and (*_who(run), axis) in swept else value
+
+    return [dataclasses.replace(run, axes={axis: kept(run, axis, run.axes[axis]) for axis in run.axes}) for run in runs]
+
+
+def _with_shared_axes(runs: Sequence[Run], experiments: Sequence[Sequence[str]]) -> list[Run]:
     """The runs, and once more those that an experiment shares with another, as points of its sweep.
 
     A run has the axes of the first experiment that holds it: the base of a study lacks the `rank` that it has in a
@@ -206,25 +246,54 @@ def _points(runs: Sequence[Run], axis: str, swept: dict[tuple[str, str], set[str
     on = [run for run in runs if isinstance(run.axes.get(axis), int | float) and not _set_axes(run, swept) & others]
     return [
         (float(value), Cell(line.system, found))
-        for line in _cells(on, without=axis)
+        for line in _cells(on, _apart([on], without=axis))
         for value, found in sorted(_grouped(line.runs, lambda run: run.axes[axis]).items())
     ]
 
 
-def _cells(runs: Sequence[Run], without: str = "") -> list[Cell]:
-    """The runs by system, in their order. A setting is named where it tells two systems of one method apart.
+def _apart(tasks: Iterable[Sequence[Run]], without: str = "") -> _Apart:
+    """The axes that tell systems of a model and method apart on any of the tasks; `without` tells none apart.
 
-    `without` is an axis that tells none apart.
+    They are named on every task, so that a system has one name on all.
     """
+    apart: dict[tuple[str, str], list[str]] = collections.defaultdict(list)
+    for runs in tasks:
+        for who, found in _grouped(runs, _who).items():
+            apart[who] += [axis for axis in _varied(found, without) if axis not in apart[who]]
+    return apart
+
+
+def _varied(runs: Sequence[Run], without: str) -> list[str]:
+    """The axes on which runs of one model and method differ; the experiment, where its runs would be mixed else."""
+    axes = sorted({axis for run in runs for axis in run.axes if axis not in (*_NO_SETTINGS, without)})
+    varied = [axis for axis in axes if len({run.axes.get(axis) for run in runs}) > 1]
+    # Experiments may differ in fields that are no axis: what they trained is then no seed of one system.
+    systems = _grouped(runs, functools.partial(_settings, [*varied, without])).values()
+    return [*varied, "experiment"] if any(map(_mixed, systems)) else varied
+
+
+def _mixed(runs: Sequence[Run]) -> bool:
+    """Whether runs of several experiments differ in more than their seeds, or have one twice."""
+    if len({run.axes.get("experiment") for run in runs}) < 2:
+        return False
+    seeds = [run.axes.get("seed") for run in runs]
+    return len(set(seeds)) < len(seeds) or any(_told(run) != _told(runs[0]) for run in runs)
+
+
+def _told(run: Run) -> dict[str, Any]:
+    """What a run's config says beside its seed, and where it lies and runs."""
+    return {
+        name: value
+        for name, value in flatten(run.config).items()
+        if name not in ("name", "seed", "parallel", *MOVABLE) and not name.startswith("seeds.")
+    }
+
+
+def _cells(runs: Sequence[Run], apart: _Apart) -> list[Cell]:
+    """The runs by system, in their order."""
     cells = []
-    for (model, method), found in _grouped(runs, lambda run: (model_of(run), method_of(run))).items():
-        axes = sorted({axis for run in found for axis in run.axes if axis not in (*_NO_SETTINGS, without)})
-        apart = [axis for axis in axes if len({run.axes.get(axis) for run in found}) > 1]
-        # Experiments may differ in fields that are no axis: one seed in two of them is no second seed of one system.
-        of_a_seed = _grouped(found, functools.partial(_settings, [*apart, "seed", without])).values()
-        if any(len({run.axes.get("experiment") for run in alike}) > 1 for alike in of_a_seed):
-            apart.append("experiment")
-        for settings, alike in _grouped(found, functools.partial(_settings, apart)).items():
+    for (model, method), found in _grouped(runs, _who).items():
+        for settings, alike in _grouped(found, functools.partial(_settings, apart[model, method])).items():
             cells.append(Cell(System(model, method, settings, ref_of(alike[0])), alike))
     return cells
 

@@ -67,7 +67,7 @@ def task_table(one: TaskFindings, currency: str) -> Table:
             Cell(
                 in_numbers(row.score), number=True, strip=strip_of(row.score, one.majority, scale) if several else None
             ),
-            Cell(_standing(row, len(one.rows))),
+            Cell(_standing(row, one.rows)),
             Cell(or_nothing(row.cost.trained, chart.count), number=True),
             Cell(or_nothing(row.cost.seconds, chart.seconds), number=True),
             Cell(or_nothing(row.cost.memory_bytes, chart.size), number=True),
@@ -195,14 +195,14 @@ def _task_caption(one: TaskFindings, paper: bool) -> str:
     return f"{tested}{floor}{marked}{source}".strip()
 
 
-def _standing(row: Row, systems: int) -> str:
-    """How a system stands to the one with the highest score."""
-    if systems == 1:
+def _standing(row: Row, rows: Sequence[Row]) -> str:
+    """How a system stands to the one with the highest score, the first."""
+    if len(rows) == 1:
         return NOTHING
     if row.best:
         return "best"
     if row.lead is None:
-        return "highest" if row.open and row.score.low is not None else "untested"
+        return "highest" if row is rows[0] and row.score.low is not None else "untested"
     chance = f"p = {row.lead:.2f}" if row.lead >= 0.045 else f"p = {row.lead:.3f}"
     return f"not told apart, {chance}" if row.lead >= LEVEL else f"lower, {'p < 0.01' if row.lead < 0.01 else chance}"
 

@@ -185,6 +185,17 @@ def test_forgetting_is_told_by_model_and_method(tmp_path):
     assert {row["kind"] for row in rows_of(folder, "diagnostics")} >= {"forgetting"}
 
 
+def test_forgetting_is_compared_over_the_tasks_that_all_methods_have(tmp_path):
+    runs = [{"method": "full"}, {"method": "lora"}, {"method": "lora", "task": "mimic_mortality"}]
+    folder = write_study(tmp_path, [{"patients": 20, **run} for run in runs])
+    for path, after in zip(sorted(folder.glob("runs/*/result.json")), (3.0, 2.5, 9.0), strict=True):
+        found = {"kind": "masked_lm_loss", "before": 2.0, "after": after, "texts": 8, "tokens": 90}
+        write(path, json.loads(path.read_text()) | {"forgetting": found})
+    build(folder)
+    changes = {row["method"]: (float(row["change"]), row["runs"]) for row in rows_of(folder, "forgetting")}
+    assert changes == {"LoRA": (0.5, "1"), "Full fine-tuning": (1.0, "1")}
+
+
 def test_efficiency_is_skill_over_the_costs_beside_it(study, text):
     systems = {(row["model"], row["method"]): row for row in rows_of(study, "efficiency")}
     by_task = {(row["task"], row["model"], row["method"]): row for row in rows_of(study, "efficiency_by_task")}
@@ -301,6 +312,14 @@ def test_results_of_another_version_that_lack_fields_are_shown_as_far_as_they_go
     assert float(rows["Full fine-tuning"]["score"]) == 0.25
     assert rows["Full fine-tuning"]["low"] == rows["Full fine-tuning"]["train_s"] == ""
     assert "IA³" not in rows
+
+
+def test_where_the_highest_is_untested_no_other_is_called_so(tmp_path):
+    folder = write_study(tmp_path, [{"patients": 40}, {"patients": 40, "method": "full", "skill": 5.0}])
+    shutil.rmtree(folder / "runs" / "001-full" / "predictions")
+    page = build(folder).read_text()
+    assert page.count("<td>untested</td>") == 2
+    assert "<td>highest</td>" not in page
 
 
 def test_the_paper_stands_beside_real_corpora_and_never_beside_a_twin(tmp_path):

@@ -78,3 +78,13 @@ def test_more_axes_name_one_of_several_references():
     several = task("a", row("full", 0.9, DEAR, rank=8), row("full", 0.8, DEAR, rank=16))
     found = standings(several, reference={**REFERENCE, "rank": 16})
     assert [dict(one.system.settings)["rank"] for one in found.systems if one.is_reference] == [16]
+
+
+def test_a_system_that_lacks_a_task_stands_below_the_others_and_is_named():
+    tasks = [
+        task("a", row("full", 0.9, DEAR), row("lora", 0.8, CHEAP), row("ia3", 0.95, CHEAP)),
+        task("b", row("full", 0.9, DEAR), row("lora", 0.8, CHEAP)),
+    ]
+    found = standings(*tasks)
+    assert [one.system.method for one in found.systems] == ["lora", "full", "ia3"]
+    assert found.left_out == ["Below the others, since scored on fewer tasks than the reference: IA³ on m."]

@@ -112,3 +112,27 @@ def test_a_run_that_two_sweeps_share_is_one_seed_of_its_point():
     base = run("base", config={"peft": {"lora": {"rank": 8}}})
     (task,) = tasks_of([base, run("low", rank=4), run("high", rank=16)], [["base", "low"], ["base", "high"]])
     assert [(value, len(cell.runs)) for value, cell in task.sweeps["rank"]] == [(4.0, 1), (8.0, 1), (16.0, 1)]
+
+
+def test_beside_a_sweep_of_ranks_the_base_has_the_rank_of_its_config_and_no_name_for_it():
+    base = [run(task, task=task, rank=8, config={"peft": {"lora": {"rank": 8}}}) for task in ("a", "b")]
+    swept = [run(f"rank{rank}", task="a", rank=rank, experiment="rank") for rank in (2, 16)]
+    first, second = tasks_of([*base, *swept], [["a", "b"], ["rank2", "a", "rank16"]])
+    assert first.cells[0].system == second.cells[0].system == System("m", "lora", (), "m")
+    assert len(first.cells) == 1
+    assert [value for value, _ in first.sweeps["rank"]] == [2.0, 8.0, 16.0]
+
+
+def test_a_setting_that_varies_on_one_task_is_named_on_all():
+    first, second = tasks_of([run(task="a", alpha=8), run(task="a", alpha=16), run(task="b", alpha=8)])
+    assert first.cells[0].system == second.cells[0].system == System("m", "lora", (("alpha", 8),), "m")
+
+
+def test_experiments_that_set_a_field_apart_are_told_apart_whatever_their_seeds():
+    rates = {"short": 1e-3, "long": 1e-4}
+    runs = [
+        run(name, experiment=name, seed=seed, config={"seed": seed, "train": {"learning_rate": rates[name]}})
+        for seed, name in enumerate(rates)
+    ]
+    (task,) = tasks_of(runs)
+    assert [cell.system.method_title for cell in task.cells] == ["LoRA, experiment short", "LoRA, experiment long"]
