@@ -42,14 +42,16 @@ def make_splits(
     rows a label (see `few_shot_splits`). `near` looks for texts that are nearly the same in two splits.
 
     Raises:
-        InputError: an empty split, fewer than two labels (of entities: none) or nearly as many as rows, training
-            labels that `labels` lacks, or a group that straddles splits that the source did not publish.
+        InputError: an empty split, pairs in some splits only, fewer than two labels (of entities: none) or nearly as
+            many as rows, training labels that `labels` lacks, or a group that straddles splits that the source did not
+            publish.
     """
     report = dict(corpus.report)
     splits = dict(corpus.splits)
     if "all" in splits:
         splits = _divide(splits["all"], ("train", "validation", "test"), corpus.fractions, seed)
     _refuse_empty(splits)
+    _refuse_pairs_in_some(splits)
     classes = _classes(splits["train"], labels)
     if "validation" not in splits:
         shares = (1 - _VALIDATION_SHARE, _VALIDATION_SHARE)
@@ -72,6 +74,17 @@ def _refuse_empty(splits: dict[str, Rows]) -> None:
         raise InputError(
             f"no rows in {' and '.join(empty)} ({sizes}): give more examples, or more patients or documents, "
             "or a folder with its own splits"
+        )
+
+
+def _refuse_pairs_in_some(splits: dict[str, Rows]) -> None:
+    """A model of pairs that is tested on single texts, or the other way round, has scores that mean nothing."""
+    paired = [split for split, rows in splits.items() if rows.text_pair is not None]
+    if paired and len(paired) < len(splits):
+        single = [split for split in splits if split not in paired]
+        raise InputError(
+            f"{' and '.join(paired)} have pairs of texts, and {' and '.join(single)} single ones: "
+            "is data.columns.text_pair the same in all files?"
         )
 
 

@@ -118,6 +118,22 @@ def test_parquet_parts_that_do_not_fit(tmp_path):
         read(HF, str(tmp_path))
 
 
+@pytest.mark.parametrize("other", ["extra", "train_old", "test_errors"])
+def test_parquet_files_beside_splits_are_refused_and_never_pooled_with_them(tmp_path, other):
+    for name in ("train", "test", other):
+        part(name).to_parquet(str(tmp_path / f"{name}.parquet"))
+    with pytest.raises(InputError, match=rf"named as splits, and others are not: {other}\.parquet"):
+        read(HF, str(tmp_path))
+
+
+def test_names_of_parquet_splits_may_be_in_any_case_and_in_parts(tmp_path):
+    for name in ("Train-00000-of-00002", "Train-00001-of-00002-0a1b", "TEST_0", "validation"):
+        part(name).to_parquet(str(tmp_path / f"{name}.parquet"))
+    corpus = read(HF, str(tmp_path))
+    assert corpus.published
+    assert len(corpus.splits["train"]) == 2 * len(corpus.splits["test"])
+
+
 def test_splits_and_columns_that_are_missing_are_listed(tmp_path):
     datasets.DatasetDict({"train": part("a"), "extra": part("b")}).save_to_disk(str(tmp_path / "d"))
     with pytest.raises(InputError, match="expected one split of test for test; splits: extra, train"):

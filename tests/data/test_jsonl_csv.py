@@ -149,6 +149,34 @@ def test_a_file_without_a_header_does_not_show_its_notes(tmp_path):
     assert "columns: 2 that are not shown" in message
 
 
+@pytest.mark.parametrize("record", ["Smith,x,normal", "Smith,1955-03-02,y"])
+def test_a_first_record_without_a_header_is_not_shown_even_where_it_is_short(tmp_path, record):
+    message = error(put(tmp_path / "x.csv", f"{record}\nother,z,normal\n".encode()))
+    assert "columns: 3 that are not shown, since they read like a record: is the header missing?" in message
+    assert "Smith" not in message
+
+
+def test_columns_are_found_in_any_case_and_one_that_is_named_and_absent_is_told(tmp_path):
+    file = put(tmp_path / "x.csv", b"TEXT,Label, Patient \na,x,7\nb,y,8\n")
+    rows, _ = read_rows(file, COLUMNS, True)
+    assert (rows.text, rows.label, rows.patient) == (["a", "b"], ["x", "y"], ["7", "8"])
+    for field in ("patient", "doc", "text_pair"):
+        with pytest.raises(InputError, match=f"no column 'MRN' for the {field}"):
+            read_rows(file, ColumnsConfig(**{field: "MRN"}), True)
+    assert read_rows(file, ColumnsConfig(patient="MRN"), False)[0].patient is None  # to predict it is not needed
+    two = put(tmp_path / "y.csv", b"text,label,Patient,PATIENT\na,x,7,7\n")
+    assert read_rows(two, COLUMNS, True)[0].patient is None
+
+
+def test_one_patient_is_one_however_a_spreadsheet_writes_it_and_blanks_make_no_label(tmp_path):
+    content = b"text,label,patient\na,yes,12345\nb,yes ,12345.0\nc,no,12345 \nd,no,007\n"
+    rows, _ = read_rows(put(tmp_path / "x.csv", content), COLUMNS, True)
+    assert rows.patient == ["12345", "12345", "12345", "007"]
+    assert rows.label == ["yes", "yes", "no", "no"]
+    content = lines({"text": "a", "label": "x", "patient": 5.0}, {"text": "b", "label": "y", "patient": 5})
+    assert read_rows(put(tmp_path / "x.jsonl", content), COLUMNS, True)[0].patient == ["5", "5"]
+
+
 @pytest.mark.parametrize("name", ["x.jsonl", "x.csv"])
 def test_a_byte_order_mark_is_skipped(tmp_path, name):
     content = lines({"text": "é", "label": "b"}) if name == "x.jsonl" else "text,label\né,b\n".encode()

@@ -90,6 +90,20 @@ def test_of_many_runs_a_sample_is_looked_at_and_said_so(monkeypatch):
     assert report == {"a_b_near": 20, "near_runs_sampled": 9}
 
 
+def test_texts_of_one_template_are_compared_a_bounded_number_of_times_and_copies_once(monkeypatch):
+    compared = []
+    monkeypatch.setattr(module, "MOST_COMPARED", 5)
+    monkeypatch.setattr(module, "_alike", lambda first, second: compared.append(first) or False)
+    template = " ".join(f"w{i}" for i in range(60))
+    first = [template + f" a{i} b{i} c{i}" for i in range(40)] + [template] * 40
+    assert near_duplicates({"a": first, "b": [template + " x", template + " x"]}, [("a", "b")]) == {"a_b_near": 0}
+    assert len(compared) == 5
+
+
+def test_copies_in_the_second_split_count_each():
+    assert near_duplicates({"a": [NOTE], "b": [NOTE + " x"] * 3}, [("a", "b")]) == {"a_b_near": 3}
+
+
 def test_empty_splits_and_texts():
     assert near_duplicates({"a": [""], "b": ["", "x"], "c": []}, itertools.permutations("abc", 2)) == {
         f"{a}_{b}_near": 0 for a, b in itertools.permutations("abc", 2)

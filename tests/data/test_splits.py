@@ -155,3 +155,9 @@ def test_a_column_of_texts_taken_for_the_label_is_refused_and_not_shown():
     assert "quennell" not in str(raised.value)
     few = Corpus({"all": rows(texts, [f"class {number % 20}" for number in range(60)])}, published=False)
     assert len(make_splits(few).labels) == 20
+
+
+def test_pairs_in_some_splits_alone_are_refused():
+    texts = [f"test {i}" for i in range(10)]
+    with pytest.raises(InputError, match="test have pairs of texts, and train and validation single ones"):
+        make_splits(published(test=rows(texts, text_pair=texts)))

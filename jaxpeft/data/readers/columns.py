@@ -1,7 +1,8 @@
 """From a table of values, as JSON, CSV or Arrow give them, to checked `Rows`."""
 
+import re
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from jaxpeft.config import ColumnsConfig
@@ -11,7 +12,10 @@ from jaxpeft.data.rows import Rows
 from jaxpeft.errors import InputError
 
 Value = TypeVar("Value")
-_GROUPS = ("patient", "doc", "id")
+_GROUPS = ("patient", "doc")
+_USUAL = ColumnsConfig()
+_FLOAT = re.compile(r"^(\d+)\.0+$")
+_NUMBER = re.compile(r"[\d\W_]+")
 _TEXT, _NAME = "non-empty text", "text or a whole number"
 _WORDS, _TAGS = "a list of non-empty words", "a list of BIO tags: O, B-TYPE or I-TYPE"
 
@@ -28,18 +32,18 @@ def build_rows(
 ) -> Rows:
     """Rows of a table of N values a column; `numbers` says which `unit` of `source` each row came from.
 
-    Text must be non-empty; labels and ids text, whole numbers or booleans. A column that is optional may be
-    absent or empty, but not empty for some rows only; without `require_label` one of labels, patients, documents or
-    ids is then left out. Entity rows, which are those of `has_words` unless `entities` says it, have no label; their
-    text is the words, joined by one space, if they have none. An I- that continues nothing begins an entity; `report`
-    counts those.
+    Text must be non-empty; labels and ids text, whole numbers or booleans. A column's name is found in any case. One
+    that is optional may be absent, unless `columns` names another than its usual one, or empty, but not empty for some
+    rows only; without `require_label` one of labels, patients, documents or ids is left out then. Entity rows, which
+    are those of `has_words` unless `entities` says it, have no label; their text is the words, joined by one space, if
+    they have none. An I- that continues nothing begins an entity; `report` counts those.
 
     Raises:
         InputError: every problem of the table, with the first places of each; never a value.
     """
     if not numbers:
         raise InputError(f"{source}: no rows: expected at least one example")
-    check = _Check(source, table, numbers, unit)
+    check = _Check(source, table, numbers, unit, require_label)
     if entities is None:
         entities = has_words(table, columns)
     tokens = check.column("tokens", columns.tokens, _words, _WORDS, required=True) if entities else None
@@ -51,9 +55,10 @@ def build_rows(
     label = None
     if not entities:
         label = check.column("label", columns.label, _name, _NAME, required=require_label, whole=require_label)
-    patient, doc, id = (
-        check.column(field, getattr(columns, field), _name, _NAME, whole=require_label) for field in _GROUPS
+    patient, doc = (
+        check.column(field, getattr(columns, field), _identifier, _NAME, whole=require_label) for field in _GROUPS
     )
+    id = check.column("id", columns.id, _name, _NAME, whole=require_label)
     if tokens is not None and tags is not None:
         check.lengths(tokens, tags)
     if check.problems:
@@ -71,14 +76,23 @@ def build_rows(
 
 def has_words(table: Mapping[str, Sequence[Any]], columns: ColumnsConfig) -> bool:
     """Whether the rows of a table are words to be tagged: there are words, and tags beside them or no text."""
-    return columns.tokens in table and (columns.ner_tags in table or columns.text not in table)
+    words, tags, text = (named(table, name) in table for name in (columns.tokens, columns.ner_tags, columns.text))
+    return words and (tags or not text)
+
+
+def named(table: Iterable[str], name: str) -> str:
+    """The column of this name: to the letter, else the only one that differs in case and outer blanks alone."""
+    alike = [other for other in table if other.strip().casefold() == name.strip().casefold()]
+    return alike[0] if len(alike) == 1 and name not in table else name
 
 
 class _Check:
     """Converts columns of one table and collects what is wrong with them."""
 
-    def __init__(self, source: str, table: Mapping[str, Sequence[Any]], numbers: Sequence[int], unit: str):
-        self.source, self.table, self.numbers, self.unit = source, table, numbers, unit
+    def __init__(
+        self, source: str, table: Mapping[str, Sequence[Any]], numbers: Sequence[int], unit: str, for_training: bool
+    ):
+        self.source, self.table, self.numbers, self.unit, self.for_training = source, table, numbers, unit, for_training
         self.problems: list[str] = []
 
     def column(
@@ -91,7 +105,10 @@ class _Check:
         whole: bool = True,
     ) -> list[Value] | None:
         """The converted column, or None where it is absent (or, if not `whole`, incomplete)."""
+        name = named(self.table, name)
         values = self.table.get(name)
+        if values is None and self.for_training and name != getattr(_USUAL, field):
+            required = True  # a patient's column that is misspelt would let patients into two splits
         if values is None or (not required and all(value is None or value == "" for value in values)):
             if required:
                 self._missing(field, name)
@@ -114,10 +131,12 @@ class _Check:
             self.problems.append(f"{self.source}: expected one tag a word, and not so in {places(self.unit, bad)}")
 
     def _missing(self, field: str, name: str) -> None:
-        self.problems.append(
-            f"{self.source}: no column {name!r} for the {field}; columns: {listed(self.table)}. "
-            f"Set data.columns.{field} to the one that holds it"
-        )
+        # A first line that is a record, and no header, has names that come again below, or numbers and dates for names.
+        if any(_NUMBER.fullmatch(other) or other in self.table[other] for other in self.table):
+            shown = f"{len(self.table)} that are not shown, since they read like a record: is the header missing?"
+        else:
+            shown = f"{listed(self.table)}. Set data.columns.{field} to the one that holds it"
+        self.problems.append(f"{self.source}: no column {name!r} for the {field}; columns: {shown}")
 
 
 def _text(value: Any) -> str | None:
@@ -125,7 +144,14 @@ def _text(value: Any) -> str | None:
 
 
 def _name(value: Any) -> str | None:
-    return str(value) if isinstance(value, int) else _text(value)
+    text = str(value) if isinstance(value, int) else _text(value)
+    return text and text.strip()
+
+
+def _identifier(value: Any) -> str | None:
+    """A patient or document: what a spreadsheet made a float, or padded with blanks, is the same one as before."""
+    text = str(value) if isinstance(value, float) and value.is_integer() else _name(value)
+    return _FLOAT.sub(r"\1", text) if text else text
 
 
 def _words(value: Any) -> list[str] | None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from jaxpeft.config import ColumnsConfig, DataConfig
 from jaxpeft.data.naming import listed
-from jaxpeft.data.readers.columns import build_rows
+from jaxpeft.data.readers.columns import build_rows, named
 from jaxpeft.data.readers.split_files import SPLIT_NAMES, split_files
 from jaxpeft.data.rows import Corpus, Rows
 from jaxpeft.errors import InputError
@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     import datasets
 
 _HUB_NAME = re.compile(r"[\w-][\w.-]*(/[\w-][\w.-]*)?")
-_SHARD = re.compile(r"(?P<split>[A-Za-z]+)([-_.].*)?\.parquet")  # train.parquet, train-00000-of-00002.parquet
+# train.parquet, train_0.parquet, train-00000-of-00002.parquet, and with a checksum behind
+_SHARD = re.compile(r"(?P<split>[A-Za-z]+)([-_.]\d+(-of-\d+(-[0-9a-f]+)?)?)?\.parquet")
 
 
 def read(config: DataConfig, path: str, allow_download: bool = False) -> Corpus:
@@ -70,12 +71,17 @@ def _saved(path: Path) -> dict[str, "datasets.Dataset"]:
 
 
 def _parquet(files: list[Path]) -> dict[str, "datasets.Dataset"]:
-    names = {file: match["split"] if (match := _SHARD.fullmatch(file.name)) else "" for file in files}
+    names = {file: match["split"].lower() if (match := _SHARD.fullmatch(file.name)) else "" for file in files}
     known = {name for aliases in SPLIT_NAMES.values() for name in aliases}
+    strangers = [file.name for file, name in names.items() if name not in known]
+    if strangers and len(strangers) < len(files):  # all in one and cut anew, tested rows would be trained on
+        raise InputError(
+            f"{files[0].parent}: some parquet files are named as splits, and others are not: {listed(strangers)}. "
+            "Take those away, or name all as parts of one split"
+        )
     by_split: dict[str, list[Path]] = {}
     for file in files:
-        split = names[file] if known.issuperset(names.values()) and len(files) > 1 else "all"
-        by_split.setdefault(split, []).append(file)
+        by_split.setdefault(names[file] if not strangers and len(files) > 1 else "all", []).append(file)
     return {split: _one_table(parts) for split, parts in by_split.items()}
 
 
@@ -142,7 +148,7 @@ def _corpus(parts: "dict[str, tuple[str, datasets.Dataset]]", columns: ColumnsCo
 
 
 def _rows(source: str, part: "datasets.Dataset", columns: ColumnsConfig, report: Counter[str]) -> Rows:
-    wanted = set(vars(columns).values())
+    wanted = {named(part.column_names, name) for name in vars(columns).values()}
     table: dict[str, list[Any]] = {name: [] for name in part.column_names}  # the others are only named in messages
     table |= _values(source, part.select_columns([name for name in part.column_names if name in wanted]))
     for name, feature in part.features.items():

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from jaxpeft.config import ColumnsConfig, DataConfig
-from jaxpeft.data.readers.columns import build_rows, has_words
+from jaxpeft.data.readers.columns import build_rows, has_words, named
 from jaxpeft.data.readers.split_files import SUFFIXES, format_of, split_files
 from jaxpeft.data.readers.text_files import csv_records, reading
 from jaxpeft.data.rows import Corpus, Rows
@@ -54,7 +54,7 @@ def read_rows(
     raw = [row for _, row in numbered]
     names = dict.fromkeys(name for row in raw for name in row)
     table = {name: [row.get(name) for row in raw] for name in names}
-    entities = has_words(table, columns) or (words and columns.tokens in table)
+    entities = has_words(table, columns) or (words and named(table, columns.tokens) in table)
     if format == "csv" and entities:
         raise InputError(f"{path}: CSV has no lists, so no {columns.tokens!r}: give words as JSON lines or parquet")
     rows = build_rows(
