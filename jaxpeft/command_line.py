@@ -2,6 +2,8 @@
 
 import ast
 import difflib
+import errno
+import os
 import re
 import sys
 import traceback
@@ -19,6 +21,7 @@ OUT_OF_MEMORY = (
     "out of memory: take a smaller train.batch_size (and train.accumulate for the difference) or data.max_length, "
     "model.remat=True or model.dtype=bfloat16"
 )
+DISK_FULL = "no space left on the device of the workdir; what was written before is whole"
 PATTERNS = re.compile(r"(--?config\.[\w.]+_pattern)=(.*)", re.DOTALL)
 NUMBERS = re.compile(r"(--?config\.population\.(?:alphas|learning_rates|head_learning_rates))=(.*)", re.DOTALL)
 
@@ -65,7 +68,9 @@ def report(error: BaseException) -> int:
     """Tells of an error: what a user can mend in one message, anything else with its traceback. Returns exit codes."""
     if isinstance(error, OSError) and error.errno in DISK_ERRORS:
         error = InputError(f"{error.filename or 'a file'}: {error.strerror}; what was written before is whole")
-    if is_out_of_memory(error):
+    elif is_disk_full(error):
+        error = InputError(DISK_FULL)
+    elif is_out_of_memory(error):
         error = InputError(OUT_OF_MEMORY)
     if isinstance(error, InputError):
         print(f"error: {error}", file=sys.stderr, flush=True)
@@ -76,7 +81,14 @@ def report(error: BaseException) -> int:
 
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether the host's or a device's memory did not suffice."""
+    if is_disk_full(error):
+        return False
     return isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in str(error)  # so say all runtimes of XLA
+
+
+def is_disk_full(error: BaseException) -> bool:
+    """Whether a checkpoint found no room: its writer says RESOURCE_EXHAUSTED too, and the system's error behind it."""
+    return os.strerror(errno.ENOSPC) in str(error)
 
 
 def _check_config_file(argv: Sequence[str]) -> None:

@@ -56,7 +56,8 @@ class LoraConfig:
 class Ia3Config:
     """IA3 (Liu et al. 2022): learned vectors that scale keys, values and feed-forward inputs."""
 
-    feedforward_modules: tuple[str, ...] = ()  # of the targets, those whose input is scaled; () = the model's default
+    # Of the targets, those whose input is scaled; () = the model's default, and none where target_modules are named
+    feedforward_modules: tuple[str, ...] = ()
 
 
 @dataclasses.dataclass

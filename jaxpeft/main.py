@@ -22,7 +22,7 @@ from pathlib import Path  # noqa: E402
 from absl import app, flags, logging  # noqa: E402
 from ml_collections import config_flags  # noqa: E402
 
-from jaxpeft.command_line import is_out_of_memory, parse, report, report_and_exit  # noqa: E402
+from jaxpeft.command_line import is_disk_full, is_out_of_memory, parse, report, report_and_exit  # noqa: E402
 from jaxpeft.errors import DISK_ERRORS, InputError  # noqa: E402
 from jaxpeft.runtime import keep_freed_memory  # noqa: E402
 
@@ -50,6 +50,7 @@ def main(argv: Sequence[str]) -> None:
     try:
         if len(argv) > 1:
             raise InputError(f"unexpected argument {argv[1]!r}: flags begin with --")
+        _refuse_stray_flags()
         MODES[MODE.value]()
     except InputError as error:
         report_and_exit(error)
@@ -58,9 +59,25 @@ def main(argv: Sequence[str]) -> None:
             raise
         sys.exit(report(error))
     except Exception as error:
-        if not is_out_of_memory(error):
+        if not (is_out_of_memory(error) or is_disk_full(error)):
             raise
         sys.exit(report(error))
+
+
+def _refuse_stray_flags() -> None:
+    """Raises InputError for flags that the mode does not read: a run on other data than they name would mislead."""
+    readers = (
+        ((DATA, BASE, ALLOW_OTHER_BASE), ("evaluate", "predict", "export", "merge")),
+        ((SPLIT,), ("evaluate",)),
+        ((INPUT,), ("predict",)),
+        ((OUTPUT,), ("predict", "export", "merge")),
+        ((CARD, MEMORY_GIB, RATE_TFLOPS), ("plan",)),
+    )
+    stray = {flag.name: modes for own, modes in readers for flag in own if flag.present and MODE.value not in modes}
+    if stray:
+        told = (f"--{name} is for --mode={' or '.join(modes)}" for name, modes in stray.items())
+        hint = "; train reads data.path and model.ref of the config" if {"data", "base"} & stray.keys() else ""
+        raise InputError(f"--mode={MODE.value}: {', '.join(told)}{hint}")
 
 
 def _config():

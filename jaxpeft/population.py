@@ -82,6 +82,8 @@ def problems(config: Config) -> Iterator[str]:
     data_seed = seeds.data if not listed.draws else listed.draws
     if listed.seeds and None not in (data_seed, seeds.init, seeds.dropout):
         yield "config.population.seeds changes nothing: seeds of data, init and dropout are all set by themselves"
+    if config.model.attention == "cudnn":
+        yield "config.model.attention is 'cudnn', which cannot train a population: set it to 'auto' or 'xla'"
     if config.data.packing:
         yield "config.data.packing is True, and members of a population have a row for each text: set it to False"
     if config.train.seconds is not None:

@@ -28,9 +28,17 @@ end_all() {
 }
 trap 'end_all; exit 130' INT TERM
 
-gpus="$(nvidia-smi --list-gpus 2> /dev/null | grep -c . || true)"
+# The cards that the user has left visible, else all.
+if [[ -v CUDA_VISIBLE_DEVICES ]]; then
+  IFS=, read -ra cards <<< "$CUDA_VISIBLE_DEVICES"
+else
+  mapfile -t cards < <(nvidia-smi --query-gpu=index --format=csv,noheader 2> /dev/null || true)
+fi
+if (( ${#cards[@]} > 0 && ${#cards[@]} < count )); then
+  export JAX_PLATFORMS="${JAX_PLATFORMS:-cpu}"  # two processes would each reserve most of one card
+fi
 for (( number = 0; number < count; number++ )); do
-  (( gpus >= count )) && export CUDA_VISIBLE_DEVICES="$number"
+  (( ${#cards[@]} >= count )) && export CUDA_VISIBLE_DEVICES="${cards[number]}"
   exec 3>&1  # the first process tells of the run, the others of nothing but errors
   (( number == 0 )) || exec 3> "$logs/$number.out"
   "$python" -m jaxpeft.main --coordinator="localhost:$port" --processes="$count" --process="$number" "$@" \

@@ -16,4 +16,5 @@ source launch/environment.sh
 
 find_environment  # once, before the processes start: they share it
 install_once requirements.txt
+export SRUN_CPUS_PER_TASK="${SLURM_CPUS_PER_TASK:-1}"  # from Slurm 22.05 on, srun does not take it over by itself
 exec srun --kill-on-bad-exit=1 "$python" -m jaxpeft.main "$@"

@@ -257,8 +257,10 @@ def test_several_problems_come_in_one_message():
 
 def test_every_pattern_that_is_wrong_is_named():
     with pytest.raises(InputError) as raised:
-        validate(changed(peft__lora__rank_pattern=("a", "b=x", "c=4"), peft__lora__alpha_pattern=("(=1", "d=2", "d=3")))
-    assert len(raised.value.problems) == 4
+        validate(
+            changed(peft__lora__rank_pattern=("a", "b=x", "(?i)c=4"), peft__lora__alpha_pattern=("(=1", "d=2", "d=3"))
+        )
+    assert len(raised.value.problems) == 5
 
 
 def test_an_attribute_that_is_no_field_is_refused():

@@ -45,6 +45,9 @@ def refused(cli, tmp_path):
         ("--workdri=x", ["workdri"]),
         ("--mode=fly", ["--mode=fly", "train|evaluate|predict"]),
         ("stray", ["unexpected argument 'stray'"]),
+        ("--data=/notes", ["--data is for --mode=evaluate or predict", "train reads data.path and model.ref"]),
+        ("--split=train", ["--mode=train: --split is for --mode=evaluate"]),
+        ("--card=t4-16g", ["--card is for --mode=plan"]),
     ],
 )
 def test_a_bad_flag_is_named(refused, config_file, override, fragments):
@@ -307,6 +310,16 @@ def test_a_full_disk_is_a_message(refused, config_file, monkeypatch):
 
     monkeypatch.setattr(Workdir, "append_metrics", full)
     assert "No space left on device" in refused(f"--config={config_file()}")
+
+
+def test_a_disk_that_is_full_for_a_checkpoint_is_not_taken_for_too_little_memory(refused, config_file, monkeypatch):
+    def full(*arguments, **others):
+        raise ValueError("RESOURCE_EXHAUSTED: Error writing d/0 [OS error 28: ENOSPC No space left on device]")
+
+    monkeypatch.setattr("jaxpeft.training.run.train", full)
+    message = refused(f"--config={config_file()}")
+    assert "no space left on the device of the workdir" in message
+    assert "train.batch_size" not in message
 
 
 def test_a_workdir_below_home_is_found_though_a_shell_leaves_its_tilde(cli, finished, tmp_path, monkeypatch, data):

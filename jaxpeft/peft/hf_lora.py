@@ -25,7 +25,8 @@ UNSUPPORTED = (
     "use_bdlora",
     "use_qalora",
 )
-CHANGES_BASE = ("corda", "loftq", "olora", "pissa")  # initialisations that take what they put into A B out of W
+# Initialisations that take what they put into A B out of W.
+CHANGES_BASE = ("corda", "loftq", "lora_ga", "olora", "pissa")
 
 
 def slots(model: Any) -> dict[str, Slot]:

@@ -90,7 +90,7 @@ class LoraLinear(nnx.Module):
 
     def delta(self) -> jax.Array:
         """s A B, float32 [..., D_in, D_out]: what is added to the base's kernel."""
-        return self._scaled(self.lora_a[...]) @ self.lora_b[...]
+        return jnp.matmul(self._scaled(self.lora_a[...]), self.lora_b[...], precision=jax.lax.Precision.HIGHEST)
 
     def ratio(self) -> jax.Array:
         """DoRA's m / norm(W + s A B), float32 [..., D_out]; 1 in a layer without an adapter."""

@@ -19,7 +19,12 @@ def value_of(name: str, patterns: Mapping[str, float], default: float) -> float:
 
 def matches(pattern: str, name: str) -> bool:
     """Whether a pattern means the module."""
-    return re.match(rf"(.*\.)?({pattern})$", name) is not None
+    return re.match(_whole(pattern), name) is not None
+
+
+def _whole(pattern: str) -> str:
+    """As PEFT has it: the pattern means a whole name, or its end after a dot."""
+    return rf"(.*\.)?({pattern})$"
 
 
 def problems(field: str, entries: Iterable[str], *, whole: bool) -> Iterator[str]:
@@ -37,7 +42,7 @@ def problems(field: str, entries: Iterable[str], *, whole: bool) -> Iterator[str
         else:
             seen.add(pattern)
             try:
-                re.compile(pattern)
+                re.compile(_whole(pattern))
             except re.error as error:
                 yield f"config.{field}: {pattern!r} is no regular expression: {error}"
 

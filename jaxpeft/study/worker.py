@@ -106,13 +106,15 @@ def _train(job: dict[str, Any], folder: Path, started: float) -> None:
 
 def told(error: Exception) -> tuple[str, str]:
     """The kind of an error, and a message without a word of any note."""
-    from jaxpeft.command_line import OUT_OF_MEMORY, is_out_of_memory
+    from jaxpeft.command_line import DISK_FULL, OUT_OF_MEMORY, is_disk_full, is_out_of_memory
     from jaxpeft.errors import DISK_ERRORS, InputError
 
     if isinstance(error, InputError):
         return "input", str(error)
     if isinstance(error, OSError) and error.errno in DISK_ERRORS:
         return "input", f"{error.filename or 'a file'}: {error.strerror}"
+    if is_disk_full(error):
+        return "input", DISK_FULL
     if is_out_of_memory(error):
         return "memory", OUT_OF_MEMORY
     # Anybody's message may quote what it could not read, so of others only the type and the place are told.

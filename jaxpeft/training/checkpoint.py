@@ -4,6 +4,7 @@ checkpoints/<step>/   trainable, optimizer, best (the best trainable tree so far
 best/                 trainable parameters of the tested step, written when the run ends
 """
 
+import errno
 import logging
 import warnings
 from collections.abc import Callable
@@ -14,7 +15,7 @@ import jax
 import numpy as np
 from orbax.checkpoint import v1 as ocp
 
-from jaxpeft.errors import InputError
+from jaxpeft.errors import DISK_ERRORS, InputError
 from jaxpeft.peft import Tree
 
 # A load that fails leaves a coroutine which nobody awaits, and says so whenever it is collected.
@@ -55,10 +56,10 @@ class Checkpoints:
     ) -> tuple[Tree, Any, Tree, Position] | None:
         """The newest checkpoint that can be read, as (trainable, optimizer, best, position); None without one.
 
-        The given trees say which arrays are expected, and on which devices. An unreadable checkpoint is passed
-        over for the one before, and `report` says so. `check` is shown the position first, and may raise InputError:
-        of other data a checkpoint may have other shapes. For the first process, which tells the others: each reading
-        for itself, they could disagree on which checkpoint is readable.
+        The given trees say which arrays are expected, and on which devices. An unreadable checkpoint is passed over for
+        the one before, and `report` says so; if there are only such, InputError is raised. `check` is shown the
+        position first, and may raise InputError: of other data a checkpoint may have other shapes. For the first
+        process, which tells the others: each reading for itself, they could disagree on which checkpoint is readable.
         """
         for metadata in sorted(self._checkpointer.checkpoints, key=lambda found: found.step, reverse=True):
             expected = {"trainable": trainable, "optimizer": _flat(optimizer), "best": trainable}
@@ -69,16 +70,21 @@ class Checkpoints:
                 check(position)
                 with _alone():
                     items = ocp.load_checkpointables(self._folder / str(metadata.step), _abstract(expected))
-            except InputError:
+            except (InputError, MemoryError):
                 raise
             except Exception as error:  # orbax names a truncated file an incompatible handler, among much else
+                if isinstance(error, OSError) and error.errno in (*DISK_ERRORS, errno.EIO):
+                    raise  # the disk's trouble, not the file's: it may be whole
                 report(
                     f"checkpoint {metadata.step} is unreadable ({type(error).__name__}): passed over for the one before"
                 )
                 continue
             return items["trainable"], _unflat(items["optimizer"], optimizer), items["best"], position
         if self._checkpointer.checkpoints:
-            report("none of the checkpoints can be read: begins again at the first step")
+            raise InputError(
+                f"none of the checkpoints in {self._folder} can be read: delete that folder to begin again, "
+                "or try with the versions that wrote them"
+            )
         return None
 
     def close(self) -> None:

@@ -42,7 +42,7 @@ class Evaluator:
         packs: int | None = None,
     ):
         self._placement, self._buckets, self._batch_size, self._packs = placement, buckets, batch_size, packs
-        self._forward = placement.compiled(forward_pass(graphdef), batch_argument=2)
+        self._forward = placement.compiled(forward_pass(graphdef), batch_argument=2, deterministic=True)
 
     def logits(self, trainable: Tree, frozen: Tree, examples: Examples) -> np.ndarray:
         """Logits float32 [E, C] of the examples in their order; the trees are placed already.

@@ -64,10 +64,20 @@ class Placement:
         return jax.jit(function, donate_argnums=donate)
 
     def compiled(
-        self, function: Callable[..., Any], *, donate: tuple[int, ...] = (), batch_argument: int
+        self,
+        function: Callable[..., Any],
+        *,
+        donate: tuple[int, ...] = (),
+        batch_argument: int,
+        deterministic: bool = False,
     ) -> "CompiledOnce":
-        """The function, compiled when a shape of batch is first seen."""
-        return CompiledOnce(self, self.transform(function, donate, batch_argument), batch_argument)
+        """The function, compiled when a shape of batch is first seen.
+
+        `deterministic`: a GPU, which else times its kernels anew in each process and takes the fastest, and may add in
+        any order, gives the same bits each time.
+        """
+        options = {"xla_gpu_deterministic_ops": True} if deterministic and jax.default_backend() == "gpu" else None
+        return CompiledOnce(self, self.transform(function, donate, batch_argument), batch_argument, options)
 
 
 class Pmap(Placement):
@@ -195,8 +205,9 @@ class Sharded(Placement):
 class CompiledOnce:
     """A transformed function with one executable for each shape of its batch."""
 
-    def __init__(self, placement: Placement, function: Any, batch_argument: int):
+    def __init__(self, placement: Placement, function: Any, batch_argument: int, options: dict[str, Any] | None = None):
         self._placement, self._function, self._batch_argument = placement, function, batch_argument
+        self._options = options  # of the compiler
         self._executables: dict[tuple[tuple[int, ...], ...], Any] = {}
 
     def __call__(self, *arguments: Any) -> Any:
@@ -205,7 +216,7 @@ class CompiledOnce:
         shape = tuple(leaf.shape for leaf in batch.values())
         if shape not in self._executables:
             started = time.perf_counter()
-            self._executables[shape] = self._function.lower(*arguments).compile()
+            self._executables[shape] = self._function.lower(*arguments).compile(self._options)
             self._placement.compile_seconds += time.perf_counter() - started
             self._placement.compilations += 1
         return self._executables[shape](*arguments)

@@ -39,8 +39,8 @@ def train(
     config, adapter = start.settle(config)
     if not processes.is_first():
         return _train(config, adapter, workdir, started, on_evaluation)
-    workdir.claim(config)
     with workdir.held():
+        workdir.claim(config)  # not before: another process may be about to train here under its own config
         return _train(config, adapter, workdir, started, on_evaluation)
 
 

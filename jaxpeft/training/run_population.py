@@ -139,7 +139,9 @@ def _members(
 def _common(config: Config, runs: Sequence[population.Run], first: System) -> System:
     """The system whose structure the members' joint step has."""
     settings = [run.config.peft for run in runs]
-    if not ranks.differ(settings):
+    if not ranks.differ(settings) and config.model.attention == "xla":
         return first
-    wide = dataclasses.replace(config, peft=ranks.common(settings))
+    peft = ranks.common(settings) if ranks.differ(settings) else config.peft
+    model = dataclasses.replace(config.model, attention="xla")  # cuDNN's takes no mask of ours under a vmap
+    wide = dataclasses.replace(config, peft=peft, model=model)
     return system.build_beside(wide, first.classes, first, new=first.new_tensors)

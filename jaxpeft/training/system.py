@@ -183,6 +183,13 @@ def build_beside(
     frozen_bases = {peft.base_path(path) for path, label in labels.items() if label == peft.FROZEN}
     graphdef, empty = peft.flatten(model)
     shared = {path: leaf for path, leaf in other.base().items() if path in frozen_bases}
+    wanted = jnp.dtype(config.model.dtype)
+    floats = [leaf.dtype for leaf in shared.values() if not isinstance(leaf, Quantised)]
+    if rounded := [dtype for dtype in floats if dtype.itemsize < wanted.itemsize]:
+        raise InputError(
+            f"the base in memory is rounded to {rounded[0]}, the run was trained with model.dtype={wanted}: load it "
+            "beside a run that has the same"
+        )
     shared = {  # a copy only where the type differs
         path: leaf if isinstance(leaf, Quantised) else leaf.astype(config.model.dtype) for path, leaf in shared.items()
     }

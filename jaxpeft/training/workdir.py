@@ -103,21 +103,25 @@ class Workdir:
             if different:
                 write_text(self.config, to_json(config))
             return
-        try:
-            self.root.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise InputError(f"--workdir={self.root} cannot be made: {error.strerror}") from None
+        self._make()
         if any(path.suffix != ".partial" for path in self.root.iterdir()):  # one may be left by a kill right here
             raise InputError(f"--workdir={self.root} holds files, but no config.json of a run: name another folder")
         write_text(self.config, to_json(config))
 
+    def _make(self) -> None:
+        try:
+            self.root.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise InputError(f"--workdir={self.root} cannot be made: {error.strerror}") from None
+
     @contextlib.contextmanager
     def held(self) -> Iterator[None]:
-        """Keeps other processes from training in the folder meanwhile. Raises InputError where one does.
+        """Makes the folder, and keeps other processes from training in it. Raises InputError where one does.
 
         The lock is the operating system's, on the open folder: it ends with the process, however that ends. A file
         system that locks no folders (NFS) and Windows leave it unguarded.
         """
+        self._make()
         try:
             folder = os.open(self.root, os.O_RDONLY)
         except OSError:  # Windows opens no folders

@@ -364,6 +364,7 @@ def test_of_an_unexpected_error_only_its_type_and_place_are_told():
     assert kind == "fault"
     assert message.startswith("KeyError at test_runner.py:")
     assert failure(RuntimeError("RESOURCE_EXHAUSTED: 5 bytes"))[0] == "memory"
+    assert failure(ValueError("RESOURCE_EXHAUSTED: No space left on device"))[0] == "input"
     assert failure(InputError("x is 1")) == ("input", "x is 1")
     assert failure(OSError(28, "No space left on device", "f"))[1] == "f: No space left on device"
 

@@ -57,6 +57,15 @@ def test_the_base_is_in_memory_once_and_programs_of_one_shape_are_shared(runs):
     assert other._placement is not one._placement
 
 
+def test_a_base_that_is_rounded_is_not_shared_with_a_run_that_was_trained_on_the_whole(runs, base, data, tmp_path):
+    config = tiny.experiment(base, data, train__steps=1, data__max_length=24, model__dtype="bfloat16")
+    train(config, Workdir(tmp_path / "rounded"), started=time.time())
+    adapters = jaxpeft.adapters()
+    adapters.attach("rounded", tmp_path / "rounded")
+    with pytest.raises(InputError, match=r"rounded to bfloat16, the run was trained with model\.dtype=float32"):
+        adapters.attach("one", runs["one"])
+
+
 def test_they_are_listed_with_parameters_and_bytes(runs):
     listed = attached(runs, "one", "ia3").listed()
     head, lora, ia3 = 24 * 3 + 3, 2 * 3 * (24 * 8 + 8 * 24), 3 * (3 * 24 + 40)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
-from jaxpeft import population
+from jaxpeft import peft, population, runtime
 from jaxpeft.compare import compare
 from jaxpeft.errors import InputError
 from jaxpeft.models.dropout import example_seeds
@@ -234,6 +234,18 @@ def test_a_seed_of_an_array_drops_like_the_number(seed):
     step, examples = np.uint32(3), np.arange(4, dtype=np.uint32)
     of_array = jax.jit(example_seeds)(np.uint32(seed), step, examples)
     np.testing.assert_array_equal(of_array, example_seeds(seed, step, examples))
+
+
+def test_the_joint_step_leaves_attention_to_xla_and_members_keep_their_own(config, tmp_path):
+    together = run_population._gather(config, None, Workdir(tmp_path), runtime.PeakMemory())
+
+    def attention(model):
+        return peft.unflatten(model.graphdef, {**model.trainable, **model.frozen}).config.attention
+
+    assert attention(together.common) == "xla"
+    assert attention(together.members[0].system) == "auto"
+    asks = tiny.experiment(config.model.ref, config.data.path, population__seeds=(1, 2), model__attention="cudnn")
+    assert any("cannot train a population" in problem for problem in population.problems(asks))
 
 
 def test_several_processes_are_refused(config, tmp_path, monkeypatch):

@@ -1,6 +1,7 @@
 """Killed at any moment and started again, a run ends as if nothing had happened."""
 
 import contextlib
+import errno
 import json
 import os
 import random
@@ -12,6 +13,8 @@ import time
 import numpy as np
 import pytest
 
+from jaxpeft.errors import InputError
+from jaxpeft.training import checkpoint
 from jaxpeft.training.checkpoint import load_best
 from jaxpeft.training.run import train
 from jaxpeft.training.workdir import Workdir
@@ -118,6 +121,28 @@ def test_of_a_truncated_checkpoint_the_one_before_is_used_and_it_says_so(interru
     assert "continues at step 20 of 60" in shown
     assert steps_logged(workdir) == list(range(1, 61))
     assert_same_run(workdir, finished)
+
+
+def test_where_no_checkpoint_can_be_read_nothing_is_overwritten_and_it_says_so(interrupted):
+    workdir, config = interrupted
+    logged = workdir.metrics.read_bytes()
+    for path in workdir.checkpoints.rglob("*"):
+        if path.is_file():
+            path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    with pytest.raises(InputError, match=r"none of the checkpoints in .* can be read: delete that folder"):
+        train(config, workdir, started=time.time())
+    assert workdir.metrics.read_bytes() == logged
+
+
+def test_a_disk_that_cannot_be_read_does_not_make_a_checkpoint_unreadable(interrupted, monkeypatch):
+    workdir, config = interrupted
+
+    def broken(*arguments):
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(checkpoint.ocp, "load_checkpointables", broken)
+    with pytest.raises(OSError, match="Input/output error"):
+        train(config, workdir, started=time.time())
 
 
 @pytest.mark.parametrize("damage", ["trainable", "optimizer", "best", "metadata"])

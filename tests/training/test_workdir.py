@@ -9,7 +9,7 @@ import pytest
 
 from jaxpeft.errors import InputError
 from jaxpeft.training.run import train
-from jaxpeft.training.workdir import Workdir, write_text
+from jaxpeft.training.workdir import Workdir, read_json, write_text
 from tests import tiny
 
 
@@ -52,7 +52,8 @@ def test_two_processes_do_not_train_in_one_folder(tmp_path, base, data):
         workdir.held(),  # a lock is of an open file: in one process it refuses the second as it does in two
         pytest.raises(InputError, match=r"another process trains in .*run: wait for it, or name another --workdir"),
     ):
-        train(config, Workdir(workdir.root), started=time.time())
+        train(tiny.experiment(base, data, seed=7), Workdir(workdir.root), started=time.time())
     assert not workdir.metrics.exists()
+    assert read_json(workdir.config)["seed"] == config.seed  # what the first one trains by
     with workdir.held():
         pass  # given back

@@ -70,6 +70,7 @@ def test_tensors_that_do_not_fit_are_named(changed, base, tensors, fragments):
         ({"lora_bias": True}, "lora_bias is not supported"),
         ({"target_parameters": ["weight"]}, "target_parameters is not supported"),
         ({"init_lora_weights": "pissa_niter_4"}, "changes the base's own weights"),
+        ({"init_lora_weights": "lora_ga"}, "changes the base's own weights"),
     ],
 )
 def test_settings_that_do_not_fit_are_named(changed, base, keys, fragment):
