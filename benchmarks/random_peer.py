@@ -40,7 +40,7 @@ class RandomPeer(TorchPeer):
         for value in adapted.parameters():
             if value.requires_grad:
                 value.data = value.data.float()
-        self._prepare(adapted, case.config(), HORIZON, fused=DEVICE == "cuda")
+        self._prepare(adapted, case.config(), HORIZON)
         self._call = torch.compile(adapted) if compiled else adapted
         self._autocast = torch.autocast(DEVICE, dtype, enabled=dtype != torch.float32)
 

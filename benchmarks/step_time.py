@@ -1,9 +1,14 @@
 """Speed on this machine beside torch + PEFT, end to end: examples/s and real tokens/s of training and of prediction.
 
 Both sides run the same encoder on the same token ids, in training with AdamW, clipping and dropout, batch 32; in
-prediction 64. The peer runs in both of its trainer's settings: dynamic padding of batches in the data's (shuffled)
-order, its default, and grouped by length. Ours and theirs each have a process of their own, as their users run them,
-and take turns of some seconds. A plain matrix product of the model's own sizes takes turns too: its rate is what this
+prediction 64, of long texts fewer on our side. The peer runs in both of its trainer's settings: dynamic padding of
+batches in the data's (shuffled) order, its default, and grouped by length; and grouped once more in a process that
+keeps what it frees as ours does (`runtime.keep_freed_memory`), which tells what of the difference is that. Each side
+has a process of its own, as users run them, and they take turns of some seconds.
+
+An epoch's batches are taken in an order in which short and long ones alternate, so that any few of them stand for the
+epoch; rates are of real tokens, and examples/s are those over the mean length of the set: no side gains by the texts
+that its turns happen to have. A plain matrix product of the model's own sizes takes turns too: its rate is what this
 machine can do, and `share` is the part of it that a side reaches on real tokens, by the formula of models/flops.py.
 
     python -m benchmarks.step_time --data=FOLDER --json=benchmarks/results/step_time.json
@@ -15,12 +20,12 @@ MiniLM's tokenizer. Cases that the JSON has already are not measured again: name
 import argparse
 import itertools
 import json
+import math
 import multiprocessing
-import platform
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -30,7 +35,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from benchmarks.quality_vs_hf_peft import SETS, ids_of, labels_of
-from benchmarks.turns import write_report
+from benchmarks.turns import processor, versions, write_report
 from jaxpeft import runtime
 from jaxpeft.config import Config
 from jaxpeft.data.batches import assemble, bucket_lengths, plan_epoch
@@ -50,9 +55,12 @@ from jaxpeft.training.plan_work import step_operations
 from jaxpeft.training.step import draw_of, train_step
 
 OURS, DEFAULT, GROUPED, PRODUCT = "jaxpeft", "torch + PEFT", "torch + PEFT, grouped", "matrix product"
+KEPT = "torch + PEFT, grouped, keeping memory"
+PROCESSES = ((OURS, PRODUCT), (DEFAULT, GROUPED), (KEPT,))  # sides by process
 HORIZON = 1000  # steps of the schedule: longer than any measurement
 PREDICTED = 256  # texts of a pass of prediction
-LENGTH = 128  # tokens at which a token's operations are counted
+LENGTH = 128  # tokens of a text in plain products
+GOLDEN = (5**0.5 - 1) / 2
 Work = tuple[float, float]  # examples and real tokens; of a product its operations
 
 
@@ -65,7 +73,8 @@ def our_steps(config: Config, train: Examples, task: Task) -> Iterator[Work]:
     step = place.compiled(function, donate=(0, 1), batch_argument=3)
     lengths, size = train.encoded.lengths, config.train.batch_size
     buckets = bucket_lengths(lengths, config.data.buckets, config.data.max_length)
-    epochs = (plan_epoch(lengths, buckets, size, seed=config.seed, epoch=epoch) for epoch in itertools.count())
+    plans = (plan_epoch(lengths, buckets, size, seed=config.seed, epoch=epoch) for epoch in itertools.count())
+    epochs = (spread(plan, [batch.length for batch in plan]) for plan in plans)
     first = next(epochs)
     one_each = {plan.length: plan for plan in first}.values()  # compiled here, before the clock starts
     trainable, state = model.trainable, update.init(model.trainable)
@@ -96,9 +105,20 @@ def torch_steps(config: Config, train: Examples, task: Task, grouped: bool) -> I
     ids, labels, lengths = ids_of(train), labels_of(task, train), train.encoded.lengths
     size = config.train.batch_size
     batches = grouped_batches(lengths, size, config.seed) if grouped else random_batches(len(ids), size, config.seed)
-    for batch in batches:
-        peer.train_step([ids[i] for i in batch], [labels[i] for i in batch])
-        yield len(batch), int(lengths[batch].sum())
+    while epoch := list(itertools.islice(batches, math.ceil(len(ids) / size))):
+        for batch in spread(epoch, [lengths[one].max() for one in epoch]):
+            peer.train_step([ids[i] for i in batch], [labels[i] for i in batch])
+            yield len(batch), int(lengths[batch].sum())
+
+
+def spread(batches: list[Any], lengths: Sequence[int]) -> list[Any]:
+    """An epoch's batches so that any few in a row have short and long ones in the epoch's proportions.
+
+    The k-th has the rank of frac(k x golden ratio) among all, by length: a sequence of low discrepancy.
+    """
+    by_length = np.argsort(lengths, kind="stable")
+    ranks = np.argsort(np.argsort(np.arange(len(batches)) * GOLDEN % 1))
+    return [batches[i] for i in by_length[ranks]]
 
 
 def torch_passes(config: Config, test: Examples, task: Task, grouped: bool) -> Iterator[Work]:
@@ -121,19 +141,23 @@ def products(config: Config, model: str) -> Iterator[Work]:
         yield 2.0 * rows * d_in * d_out, 0
 
 
-def work_of(side: str, part: str, model: str, config: Config) -> Iterator[Work]:
-    """One step, or pass, or product after the other."""
+def work_of(side: str, part: str, model: str, config: Config) -> tuple[Iterator[Work], np.ndarray]:
+    """One step, or pass, or product after the other; and the lengths of the texts."""
     if side == PRODUCT:
-        return products(config, model)
+        return products(config, model), np.empty(0)
     splits = load(config.data, config.seed, None, False)
     reads_words, length = TASKS[config.task].reads_words, config.data.max_length
     encoder = text_encoder(resolve(config.model.ref), lowercase="auto", max_length=length, reads_words=reads_words)
     task = task_of(config, TASKS[config.task].classes_of(splits.labels))
     train = prepare(splits.train, encoder, task, None)
     if part == "train":
-        return our_steps(config, train, task) if side == OURS else torch_steps(config, train, task, side == GROUPED)
+        steps = our_steps(config, train, task) if side == OURS else torch_steps(config, train, task, side != DEFAULT)
+        return steps, train.encoded.lengths
     test = prepare(drawn(splits.test, config.seed), encoder, task, None)
-    return our_passes(config, train, test, task) if side == OURS else torch_passes(config, test, task, side == GROUPED)
+    passes = (
+        our_passes(config, train, test, task) if side == OURS else torch_passes(config, test, task, side != DEFAULT)
+    )
+    return passes, test.encoded.lengths
 
 
 def drawn(rows: Rows, seed: int) -> Rows:
@@ -142,10 +166,12 @@ def drawn(rows: Rows, seed: int) -> Rows:
 
 
 def serve(sides: tuple[str, ...], part: str, model: str, config: Config, pipe: Connection) -> None:
-    """The process of some sides: takes a side and seconds, works for as long, answers with what it did."""
-    if OURS in sides:
+    """The process of some sides: tells the texts' lengths; takes a side and seconds, answers with what it did."""
+    if OURS in sides or KEPT in sides:
         runtime.keep_freed_memory()
-    work = {side: work_of(side, part, model, config) for side in sides}
+    made = {side: work_of(side, part, model, config) for side in sides}
+    work = {side: steps for side, (steps, _) in made.items()}
+    pipe.send(made[sides[0]][1])
     while request := pipe.recv():
         side, seconds = request
         started, elapsed, totals = time.perf_counter(), 0.0, np.zeros(2)
@@ -155,26 +181,32 @@ def serve(sides: tuple[str, ...], part: str, model: str, config: Config, pipe: C
         pipe.send((*totals, elapsed))
 
 
-def measure(part: str, model: str, config: Config, rounds: int, seconds: float) -> dict[str, dict[str, Any]]:
-    """What each side does a second, over rounds of alternating turns."""
+def measure(
+    part: str, model: str, config: Config, rounds: int, seconds: float
+) -> tuple[dict[str, dict[str, Any]], np.ndarray]:
+    """What each side does a second, over rounds of alternating turns; and the lengths of the texts."""
     context = multiprocessing.get_context("spawn")
-    pipes, processes = {}, []
-    for sides in ((OURS, PRODUCT), (DEFAULT, GROUPED)):
+    pipes, processes, lengths = {}, [], np.empty(0)
+    for sides in PROCESSES:
         ours, theirs = context.Pipe()
         processes.append(context.Process(target=serve, args=(sides, part, model, config, theirs), daemon=True))
         processes[-1].start()
         theirs.close()  # so that a process which dies is an end of file here
         pipes |= dict.fromkeys(sides, ours)
+        lengths = ours.recv()
     for side, pipe in pipes.items():
         turn(side, pipe, 0.0)  # one step, to warm up
     turns: dict[str, list[tuple[float, float, float]]] = {side: [] for side in pipes}
     for _ in range(rounds):
         for side, pipe in pipes.items():
             turns[side].append(turn(side, pipe, seconds / 5 if side == PRODUCT else seconds))
-    for pipe, process in zip((pipes[OURS], pipes[DEFAULT]), processes, strict=True):
-        pipe.send(None)
+    for (side, *_), process in zip(PROCESSES, processes, strict=True):
+        pipes[side].send(None)
         process.join()
-    return {side: summary(found) for side, found in turns.items()}
+    product = turns.pop(PRODUCT)
+    found = {side: summary(one, lengths.mean()) for side, one in turns.items()}
+    operations, _, spent = np.array(product).T
+    return found | {PRODUCT: {"operations_per_s": float(operations.sum() / spent.sum())}}, lengths
 
 
 def turn(side: str, pipe: Connection, seconds: float) -> tuple[float, float, float]:
@@ -183,22 +215,26 @@ def turn(side: str, pipe: Connection, seconds: float) -> tuple[float, float, flo
     return pipe.recv()
 
 
-def summary(turns: list[tuple[float, float, float]]) -> dict[str, Any]:
+def summary(turns: list[tuple[float, float, float]], mean_length: float) -> dict[str, Any]:
     """Rates over all turns together, since batches differ in length; and the range of the turns."""
-    examples, tokens, seconds = np.array(turns).T
+    _, tokens, seconds = np.array(turns).T
+    rates = tokens / seconds / mean_length
     return {
-        "examples_per_s": float(examples.sum() / seconds.sum()),
-        "range": [float((examples / seconds).min()), float((examples / seconds).max())],
+        "examples_per_s": float(tokens.sum() / seconds.sum() / mean_length),
+        "range": [float(rates.min()), float(rates.max())],
         "tokens_per_s": float(tokens.sum() / seconds.sum()),
+        "seconds": float(seconds.sum()),
     }
 
 
-def operations_of_a_token(part: str, config: Config) -> float:
-    """By formula, in texts of LENGTH tokens: of a step, or of its forward pass alone."""
+def operations_of_a_token(part: str, config: Config, lengths: np.ndarray) -> float:
+    """By formula, of a step or of its forward pass alone, in texts of these lengths."""
     blueprint = draw(config, ("no", "yes"))
     if part == "predict":
         blueprint.labels.update(dict.fromkeys(blueprint.labels, "frozen"))
-    return step_operations(blueprint, 1, LENGTH) / LENGTH
+    # Attention's share grows with the square: the text in which a token meets as many others as the mean token does.
+    length = round(float((lengths**2).sum() / lengths.sum()))
+    return step_operations(blueprint, 1, length) / length
 
 
 def config_of(model: str, method: str, data: Path, max_length: int | None, bases: Path) -> Config:
@@ -227,13 +263,15 @@ def written_base(folder: Path, model: str, minilm: Path) -> Path:
 
 def row_of(side: str, found: dict[str, dict[str, Any]], operations: float) -> dict[str, Any]:
     """A side's rates beside ours, and its share of the machine's rate."""
-    speed, best = found[side], found[PRODUCT]["examples_per_s"]
+    speed, best = found[side], found[PRODUCT]["operations_per_s"]
     return {
         "side": side,
         **speed,
-        "ours_over_this": found[OURS]["examples_per_s"] / speed["examples_per_s"],
+        "ours_over_this": found[OURS]["tokens_per_s"] / speed["tokens_per_s"],
         "share": speed["tokens_per_s"] * operations / best,
         "gflops_of_a_product": best / 1e9,
+        "date": time.strftime("%Y-%m-%d"),
+        "versions": versions(),
     }
 
 
@@ -253,12 +291,11 @@ def main() -> None:
     report: dict[str, Any] = {"rows": []}
     if arguments.json.exists():
         report = json.loads(arguments.json.read_text())
-    report |= {"versions": runtime.versions(), "device": runtime.device()}
-    report["processor"] = platform.processor() or platform.machine()
+    report |= {"device": runtime.device(), "processor": processor()}
     keys = ("model", "set", "method", "part", "max_length")
     done = {tuple(row.get(key) for key in keys) for row in report["rows"]}
     columns = "examples/s  [range]          share  ours / this"
-    print(f"model      set                 method  part     side                   {columns}")
+    print(f"model      set                 method  part     side                                       {columns}")
     with tempfile.TemporaryDirectory() as bases:
         for model, data, method, part in itertools.product(
             arguments.models, arguments.sets, arguments.methods, arguments.parts
@@ -267,14 +304,14 @@ def main() -> None:
             case = dict(zip(keys, (model, data, method, part, config.data.max_length), strict=True))
             if tuple(case.values()) in done:
                 continue
-            found = measure(part, model, config, arguments.rounds, arguments.seconds)
-            operations = operations_of_a_token(part, config)
-            for side in (OURS, DEFAULT, GROUPED):
+            found, lengths = measure(part, model, config, arguments.rounds, arguments.seconds)
+            operations = operations_of_a_token(part, config, lengths)
+            for side in (OURS, DEFAULT, GROUPED, KEPT):
                 row = case | row_of(side, found, operations)
                 report["rows"].append(row)
                 low, high = row["range"]
                 print(
-                    f"{model:9}  {data:18}  {method:6}  {part:7}  {side:21}  {row['examples_per_s']:10.1f}  "
+                    f"{model:9}  {data:18}  {method:6}  {part:7}  {side:41}  {row['examples_per_s']:10.1f}  "
                     f"{f'[{low:.1f}, {high:.1f}]':15}  {row['share']:5.0%}  {row['ours_over_this']:6.2f}",
                     flush=True,
                 )

@@ -29,15 +29,15 @@ class TorchPeer:
         model = self._adapted(head.from_pretrained(folder, num_labels=classes), config, task_type)
         self._prepare(model, config, total_steps)
 
-    def _prepare(self, model: torch.nn.Module, config: Config, total_steps: int, **of_optimizer: bool) -> None:
-        """The optimizer and schedule of a model's trained parameters."""
+    def _prepare(self, model: torch.nn.Module, config: Config, total_steps: int) -> None:
+        """The optimizer, fused as the trainer's default is, and schedule of a model's trained parameters."""
         self.model, settings = model, config.train
         trained = [(name, value) for name, value in self.model.named_parameters() if value.requires_grad]
         plain = [value for name, value in trained if name.endswith("bias") or "LayerNorm" in name]
         matrices = [value for name, value in trained if not (name.endswith("bias") or "LayerNorm" in name)]
         groups = [{"params": matrices}, {"params": plain, "weight_decay": 0.0}]
         rates = {"lr": settings.learning_rate, "weight_decay": settings.weight_decay}
-        self.optimizer = torch.optim.AdamW(groups, **rates, **of_optimizer)
+        self.optimizer = torch.optim.AdamW(groups, **rates, fused=True)
         warmup = round(settings.warmup_ratio * total_steps)
         self.schedule = transformers.get_linear_schedule_with_warmup(self.optimizer, warmup, total_steps)
         self.clip = settings.clip
@@ -95,15 +95,14 @@ class TorchPeer:
 
 
 def pad(ids: Sequence[np.ndarray]) -> dict[str, torch.Tensor]:
-    """Dynamic padding to the longest of the batch, in multiples of 8."""
+    """Dynamic padding to the longest of the batch, as `DataCollatorWithPadding` does it."""
     mask = padded([np.ones(len(one), np.int64) for one in ids], 0)
     return {"input_ids": torch.from_numpy(padded(ids, 0)), "attention_mask": torch.from_numpy(mask)}
 
 
 def padded(rows: Sequence[np.ndarray], filling: int) -> np.ndarray:
     """Rows of different lengths as one array."""
-    length = -(-max(map(len, rows)) // 8) * 8
-    whole = np.full((len(rows), length), filling, np.int64)
+    whole = np.full((len(rows), max(map(len, rows))), filling, np.int64)
     for number, row in enumerate(rows):
         whole[number, : len(row)] = row
     return whole
@@ -118,11 +117,17 @@ def random_batches(count: int, size: int, seed: int) -> Iterator[np.ndarray]:
 
 
 def grouped_batches(lengths: np.ndarray, size: int, seed: int) -> Iterator[np.ndarray]:
-    """Its `group_by_length`: within random stretches of 50 batches, sorted by length; the longest batch first."""
+    """Its `group_by_length` (`LengthGroupedSampler`): within random stretches of batches, the longest text first.
+
+    A stretch is a quarter of the epoch's batches, 50 at most; the longest text of all stands at the very front.
+    """
     generator = np.random.default_rng(seed)
+    stretch = (min(len(lengths) // (4 * size), 50) or 1) * size
     while True:
         order = generator.permutation(len(lengths))
-        stretches = [order[start : start + 50 * size] for start in range(0, len(order), 50 * size)]
-        by_length = np.concatenate([stretch[np.argsort(-lengths[stretch], kind="stable")] for stretch in stretches])
-        batches = [by_length[start : start + size] for start in range(0, len(by_length), size)]
-        yield from (batches[i] for i in generator.permutation(len(batches)))
+        stretches = [order[start : start + stretch] for start in range(0, len(order), stretch)]
+        stretches = [part[np.argsort(-lengths[part], kind="stable")] for part in stretches]
+        longest = max(stretches, key=lambda part: lengths[part[0]])
+        stretches[0][0], longest[0] = longest[0], stretches[0][0]
+        by_length = np.concatenate(stretches)
+        yield from (by_length[start : start + size] for start in range(0, len(by_length), size))
