@@ -14,7 +14,15 @@ cd "${SLURM_SUBMIT_DIR:-$(dirname "${BASH_SOURCE[0]}")/..}"  # Slurm runs a copy
 source launch/environment.sh
 
 : "${SLURM_ARRAY_TASK_ID:?start it as an array: sbatch --array=1-8 launch/slurm_array.sh}"
+step="${SLURM_ARRAY_TASK_STEP:-1}"
+if (( (SLURM_ARRAY_TASK_MAX - SLURM_ARRAY_TASK_MIN) / step + 1 != SLURM_ARRAY_TASK_COUNT )); then
+  echo "error: the array has gaps, and its tasks would leave runs out: give a range, --array=1-8" >&2
+  exit 2
+fi
+exec 9> .install.lock  # tasks start at the same time
+flock 9
 find_environment
-(flock 9 && install_once requirements.txt) 9> "$(dirname "$python")/../install.lock"  # tasks start at the same time
-shard="$((SLURM_ARRAY_TASK_ID - SLURM_ARRAY_TASK_MIN + 1))/$SLURM_ARRAY_TASK_COUNT"
+install_once requirements.txt
+exec 9>&-
+shard="$(( (SLURM_ARRAY_TASK_ID - SLURM_ARRAY_TASK_MIN) / step + 1 ))/$SLURM_ARRAY_TASK_COUNT"
 exec "$python" -m jaxpeft.study --shard="$shard" "$@"

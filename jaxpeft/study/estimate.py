@@ -66,6 +66,8 @@ class Estimator:
     def run(self, run: Planned) -> Estimate:
         """What a run would take."""
         config, settings = run.config, run.config.train
+        if config.data.long_text == "windows":
+            return Estimate(reason="windows of long texts are not counted without reading them")
         try:
             size = self._size(run)
             memory, operations = self._shape(config, size.classes)
@@ -86,7 +88,9 @@ class Estimator:
         if data.format != "synthetic" and data.path is None:
             return ASSUMED
         alone = Config(task=run.config.task, data=copy.deepcopy(data))
-        alone.data.few_shot, alone.data.near_duplicates, alone.data.protocol = None, False, "fixed"
+        alone.data.near_duplicates, alone.data.protocol = False, "fixed"
+        if run.config.task != "token_classification":  # documents are drawn there, and labels elsewhere
+            alone.data.few_shot = None
         return _read_size(to_json(alone))
 
     def _shape(self, config: Config, classes: int) -> tuple[int, int]:

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePath
 from typing import Any
 
+from jaxpeft import population
 from jaxpeft.config import Config, leaves, set_leaf, settle
 from jaxpeft.errors import InputError, first_few
 from jaxpeft.study.design import AXES, Axes, Choice, Fields, Grid, Rule, Study, run_file
@@ -235,6 +236,8 @@ def _settled(runs: list[Planned], corpora: Mapping[str, str], for_plan: bool) ->
         settled.append(dataclasses.replace(run, missing=missing))
         try:
             settle(run.config)
+            if population.is_one(run.config):
+                raise InputError("config.population has to be empty in a study; seeds_together trains seeds as one")
             validate(run.config, for_plan=for_plan or missing is not None)
         except InputError as error:
             for problem in error.problems:

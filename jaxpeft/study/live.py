@@ -24,7 +24,7 @@ class LiveReport:
     def __init__(self, folder: Path, port: int, progress: Progress):
         self._folder, self._progress = folder, progress
         self._over = threading.Event()
-        self._shown: set[Path] = set()  # the files of the report as it is
+        self._shown: set[tuple[Path, int]] = set()  # the state of the report as it is
         handler = functools.partial(_Handler, self._over, directory=str(folder / "report"))
         try:
             self._server = http.server.ThreadingHTTPServer(("127.0.0.1", port), handler)
@@ -62,9 +62,14 @@ class LiveReport:
                     build(self._folder)
                     self._shown = state
 
-    def _state(self) -> set[Path]:
-        """What a report is made of."""
-        return {*self._folder.glob("runs/*/result.json"), *self._folder.glob("failed/*.json")}
+    def _state(self) -> set[tuple[Path, int]]:
+        """What a report is made of, and when each was written."""
+        files = (*self._folder.glob("runs/*/result.json"), *self._folder.glob("failed/*.json"))
+        found = set()
+        for path in files:
+            with contextlib.suppress(FileNotFoundError):  # removed meanwhile
+                found.add((path, path.stat().st_mtime_ns))
+        return found
 
 
 class _Handler(http.server.SimpleHTTPRequestHandler):

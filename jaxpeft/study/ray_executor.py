@@ -126,8 +126,8 @@ def _attempt(job: dict[str, Any], begun: float, share: Share, directory: Path) -
     """
     start = time.monotonic()
     folder, id = Path(job["folder"]), job["id"]
-    # Cores that are no card's: XLA would take a thread for each core of the machine, whoever else runs there.
-    environment = {} if share.gpus else {"NPROC": str(share.cpus)}
+    # Without a card it must see none (Ray hides them no more), and XLA would take a thread for each core there is.
+    environment = {} if share.gpus else {"NPROC": str(share.cpus), "CUDA_VISIBLE_DEVICES": ""}
     try:
         if not (folder / "study.json").exists():
             raise InputError(f"{os.uname().nodename} has no {folder}: --workdir has to be on storage that all share")

@@ -43,14 +43,14 @@ from jaxpeft.training.workdir import read_json, write_text
 
 def build(folder: Path) -> Path:
     """Makes the report of a study; returns the page. Raises InputError for a folder that is no study's."""
-    if not folder.is_dir():
-        raise InputError(f"{folder} is no folder: expected that of a study")
+    if not (folder / "study.json").exists():
+        raise InputError(f"{folder} holds no study.json: expected the folder of a study (of a search: its best/)")
     with lock(folder, "report", wait=True):  # of shards that end together the last has everything, and is the last
         return _build(folder)
 
 
 def _build(folder: Path) -> Path:
-    study = read_json(folder / "study.json") if (folder / "study.json").exists() else {}
+    study = read_json(folder / "study.json")
     target = folder / "report"
     experiments, prices = study.get("experiments") or {}, study.get("prices") or {}
     found = findings_of(runs(folder), target / "draws", experiments.values(), prices)

@@ -158,6 +158,7 @@ def test_a_corpus_is_where_the_command_line_says(tmp_path):
         ({"axes": {"data.path": ("a", "b")}}, "differ only in where files lie"),
         ({"axes": {"method": ("lorra",)}}, "config.peft.method is 'lorra', expected one of lora"),
         ({"fields": {"train.epochs": 0}, "axes": {"seed": (1, 2)}}, "-s1-"),
+        ({"fields": {"population.seeds": (1, 2)}}, "config.population has to be empty in a study"),
     ],
 )
 def test_what_makes_no_sense_is_told(changes, message):

@@ -2,6 +2,7 @@
 
 import http.client
 import http.server
+import os
 import threading
 
 import pytest
@@ -69,6 +70,16 @@ def test_what_could_not_be_shown_is_shown_at_the_next_look(built, tmp_path, monk
         assert asked(report.address)[1] == "1 runs"
     report._server.shutdown()
     report.stay()
+
+
+def test_a_failure_that_is_another_one_by_now_is_news(tmp_path):
+    (tmp_path / "failed").mkdir()
+    report, path = live.LiveReport.__new__(live.LiveReport), tmp_path / "failed" / "a.json"
+    report._folder = tmp_path
+    path.write_text("{}")
+    before = report._state()
+    os.utime(path, ns=(1, 1))
+    assert report._state() != before
 
 
 def test_other_names_of_this_machine_are_refused(built, tmp_path):

@@ -349,6 +349,7 @@ def test_hostile_names_do_no_harm(tmp_path):
 
 def test_of_two_that_make_it_at_once_the_second_has_what_the_first_could_not_see(tmp_path):
     """Shards end together: the report that stays is of all runs."""
+    write_study(tmp_path, [])
     with concurrent.futures.ThreadPoolExecutor() as pool:
         with lock(tmp_path, "report"):  # another process makes it
             ours = pool.submit(build, tmp_path)
@@ -358,9 +359,11 @@ def test_of_two_that_make_it_at_once_the_second_has_what_the_first_could_not_see
         assert "out of memory" in ours.result().read_text()
 
 
-def test_a_folder_that_is_none_is_one_message(tmp_path, capsys):
-    with pytest.raises(InputError, match="is no folder"):
-        build(tmp_path / "missing")
+def test_a_folder_that_is_no_studys_is_one_message_and_stays_as_it_is(tmp_path, capsys):
+    for folder in (tmp_path / "missing", tmp_path):
+        with pytest.raises(InputError, match=r"holds no study\.json"):
+            build(folder)
+    assert not any(tmp_path.iterdir())
     for argv in (["report", str(tmp_path / "missing")], ["report"], ["report", "--config=x"]):
         with pytest.raises(SystemExit) as ended:
             main(argv)

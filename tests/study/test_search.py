@@ -8,6 +8,7 @@ import dataclasses
 import json
 import math
 import os
+import shutil
 import signal
 import time
 
@@ -117,6 +118,19 @@ def test_what_no_search_can_be_is_refused(place, changes, message):
     with pytest.raises(InputError) as refused:
         systems_of(a_search(**changes), place)
     assert message in str(refused.value)
+
+
+def test_trials_of_one_corpus_are_not_taken_for_those_of_another(place, data, tmp_path):
+    (system,) = systems_of(a_search(), place)
+    trials = Trials(a_search(), system, place / "s", open_storage(place / "s"), begun=0.0)
+    program._check_corpus(trials)
+    moved = shutil.copytree(data, tmp_path / "moved")
+    system.config.data.path = str(moved)
+    program._check_corpus(trials)
+    with (moved / "train.jsonl").open("a") as file:
+        file.write("\n")
+    with pytest.raises(InputError, match=r"read other files than are in .*moved now"):
+        program._check_corpus(trials)
 
 
 def test_the_command_line_refuses_in_one_message(refused, tmp_path):

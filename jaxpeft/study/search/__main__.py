@@ -61,6 +61,8 @@ def _search(chosen: flags.FlagValues) -> int:
     _claim(folder, search)
     storage = open_storage(folder)
     of_systems = [Trials(search, system, folder, storage, begun=begun) for system in systems]
+    for trials in of_systems:
+        _check_corpus(trials)
     print(f"{search.name}: {len(systems)} systems, {search.trials} trials each, in {folder}", flush=True)
     told = {
         "config": str(file.absolute()),
@@ -86,6 +88,20 @@ def _claim(folder: Path, search: "Search") -> None:
             raise InputError(
                 f"--workdir={folder} holds the search {theirs!r}, this one is {search.name!r}: name another"
             )
+
+
+def _check_corpus(trials: "Trials") -> None:
+    """Raises InputError where earlier trials, and what was tested after them, are of other files than these."""
+    from jaxpeft.study.search.systems import corpus_of
+
+    corpus = corpus_of(trials.system.config)
+    if (noted := trials.noted("corpus")) is None:
+        trials.note("corpus", corpus)
+    elif noted != corpus:
+        raise InputError(
+            f"the trials of {trials.system.name} read other files than are in {trials.system.config.data.path} now "
+            "(names or sizes differ): name another --workdir"
+        )
 
 
 class _Told:

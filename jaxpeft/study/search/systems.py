@@ -166,6 +166,15 @@ def _system(search: Search, run: grid.Planned, space: Space) -> System:
     return System(name, axes, run.config, space, metric)
 
 
+def corpus_of(config: Config) -> str:
+    """A hash of the names and sizes of the files that a config reads, wherever they lie; empty where it names none."""
+    root = Path(config.data.path or "").expanduser()
+    if config.data.path is None or not root.exists():  # made up, or a name on the hub
+        return config.data.path or ""
+    files = sorted(path for path in [root, *root.rglob("*")] if path.is_file())
+    return digest({str(path.relative_to(root)): path.stat().st_size for path in files})
+
+
 def _base(config: Config) -> str:
     """The base by its name or, where that is a place, by its weights: they may change under one path."""
     if not is_place(config.model.ref):
