@@ -184,12 +184,14 @@ class Report:
     """A JSON file that is written row by row, and gone on with when it is there already."""
 
     def __init__(self, path: Path | None, **settings: Any):
-        """`settings` go into the file; rows that were measured under others are not kept."""
+        """`settings` go into the file; one whose rows were measured under others is refused, and left as it is."""
         self._path = path
         self.rows: list[dict[str, Any]] = []
         if path is not None and path.exists():
             before = json.loads(path.read_text())
-            self.rows = before["rows"] if before["settings"] == settings else []
+            if before["settings"] != settings:
+                raise SystemExit(f"{path} was measured with {before['settings']}: name another file, or remove it")
+            self.rows = before["rows"]
         self._head = {"date": time.strftime("%Y-%m-%d"), "versions": versions(), "processor": processor()}
         self._head["settings"] = settings
 
