@@ -40,6 +40,11 @@ def get_study() -> Study:
             ),
             Rule({"task": "i2b2_2014_deid"}, "i2b2 2014: 400 documents", {"data.synthetic.documents": 400}),
             *SHORT_RUN_RATES,
+            Rule(
+                {"method": "lora", "task": ("mimic_triage", "mimic_mortality")},
+                "LoRA on triage and mortality: the rates of their own configs, 3e-3 and 1e-2 for the head",
+                {"train.learning_rate": 3e-3, "train.head_learning_rate": 1e-2},
+            ),
         ),
         prices={"cpu": 0.10, "h100": 3.00},
         price_source="assumed, USD an hour of a machine: put your own here",

@@ -216,7 +216,7 @@ class CompiledOnce:
         shape = tuple(leaf.shape for leaf in batch.values())
         if shape not in self._executables:
             started = time.perf_counter()
-            self._executables[shape] = self._function.lower(*arguments).compile(self._options)
+            self._executables[shape] = self._function.lower(*arguments).compile(compiler_options=self._options)
             self._placement.compile_seconds += time.perf_counter() - started
             self._placement.compilations += 1
         return self._executables[shape](*arguments)

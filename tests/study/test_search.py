@@ -332,8 +332,8 @@ def test_only_the_best_is_tested_on_seeds_that_no_trial_had(place, monkeypatch, 
     monkeypatch.setattr(
         runner,
         "_one",
-        lambda of, run, folder, *_: worker._run(
-            {"id": run.id, "folder": folder, "config": dataclasses.asdict(run.config)}, time.time()
+        lambda of, job, folder, *_: worker._run(
+            {"id": job.runs[0].id, "folder": folder, "config": dataclasses.asdict(job.runs[0].config)}, time.time()
         ),
     )
     arguments = ["search", f"--config={place / 'file.py'}", f"--workdir={folder}"]
