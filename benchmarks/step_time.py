@@ -2,10 +2,10 @@
 
 Both sides run the same encoder on the same token ids, in training with AdamW, clipping and dropout, batch 32; in
 prediction 64, of long texts fewer on our side. The peer runs in both of its trainer's settings: dynamic padding of
-batches in the data's (shuffled) order, its default, and grouped by length; and, with --kept, grouped once
-more in a process that keeps what it frees as ours does (`runtime.keep_freed_memory`), which tells what of the difference
-is that, and takes 12 GB where texts are long. Each side has a process of its own, as users run them, and they take turns
-of some seconds.
+batches in the data's (shuffled) order, its default, and grouped by length; and, with --kept, grouped once more in a
+process that keeps what it frees as ours does (`runtime.keep_freed_memory`), which tells what of the difference is that,
+and takes 12 GB where texts are long. Each side has a process of its own, as users run them, and they take turns of some
+seconds.
 
 An epoch's batches are taken in an order in which short and long ones alternate, so that any few of them stand for the
 epoch; rates are of real tokens, and examples/s are those over the mean length of the set: no side gains by the texts
