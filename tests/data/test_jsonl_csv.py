@@ -165,7 +165,9 @@ def test_columns_are_found_in_any_case_and_one_that_is_named_and_absent_is_told(
             read_rows(file, ColumnsConfig(**{field: "MRN"}), True)
     assert read_rows(file, ColumnsConfig(patient="MRN"), False)[0].patient is None  # to predict it is not needed
     two = put(tmp_path / "y.csv", b"text,label,Patient,PATIENT\na,x,7,7\n")
-    assert read_rows(two, COLUMNS, True)[0].patient is None
+    with pytest.raises(InputError, match=r"Patient, PATIENT may all be the patient: set data\.columns\.patient"):
+        read_rows(two, COLUMNS, True)
+    assert read_rows(two, ColumnsConfig(patient="PATIENT"), True)[0].patient == ["7"]
 
 
 def test_one_patient_is_one_however_a_spreadsheet_writes_it_and_blanks_make_no_label(tmp_path):

@@ -82,8 +82,15 @@ def has_words(table: Mapping[str, Sequence[Any]], columns: ColumnsConfig) -> boo
 
 def named(table: Iterable[str], name: str) -> str:
     """The column of this name: to the letter, else the only one that differs in case and outer blanks alone."""
-    alike = [other for other in table if other.strip().casefold() == name.strip().casefold()]
-    return alike[0] if len(alike) == 1 and name not in table else name
+    found = _alike(table, name)
+    return found[0] if len(found) == 1 else name
+
+
+def _alike(table: Iterable[str], name: str) -> list[str]:
+    """The columns that may be meant by a name: the one of it to the letter, else all that differ in case and blanks."""
+    if name in table:
+        return [name]
+    return [other for other in table if other.strip().casefold() == name.strip().casefold()]
 
 
 class _Check:
@@ -109,6 +116,9 @@ class _Check:
         values = self.table.get(name)
         if values is None and self.for_training and name != getattr(_USUAL, field):
             required = True  # a patient's column that is misspelt would let patients into two splits
+        if self.for_training and len(several := _alike(self.table, name)) > 1:
+            self.problems.append(f"{self.source}: {listed(several)} may all be the {field}: set data.columns.{field}")
+            return None
         if values is None or (not required and all(value is None or value == "" for value in values)):
             if required:
                 self._missing(field, name)
