@@ -1,4 +1,4 @@
-"""Several texts in a row beside one a row: examples/s of training, and how many of the tokens are real.
+"""Texts end to end beside a text a row: examples/s of training, and how many of the tokens are real.
 
 Both take turns of some steps in one process. Beside the clock's time the processor's is measured, which other people's
 work on the machine changes less.
@@ -19,9 +19,9 @@ import numpy as np
 from benchmarks.turns import write_report
 from jaxpeft import runtime
 from jaxpeft.config import Config
-from jaxpeft.data.batches import Batch, assemble, bucket_lengths, plan_epoch
+from jaxpeft.data.batches import Batch, bucket_lengths, plan_epoch
 from jaxpeft.data.load import load
-from jaxpeft.data.packing import Packing
+from jaxpeft.data.packing import Packing, step_batch
 from jaxpeft.data.tokenise import Examples
 from jaxpeft.peft import FROZEN
 from jaxpeft.tasks.registry import TASKS, task_of
@@ -38,18 +38,12 @@ HORIZON = 1000  # steps of the schedule: longer than any measurement
 
 def batches(side: str, config: Config, train: Examples, task: Task) -> Iterator[tuple[np.ndarray, Batch]]:
     """The examples and the arrays of one step after the other, epoch after epoch."""
-    targets, lengths, size, seed = task.targets(train), train.encoded.lengths, config.train.batch_size, config.seed
+    targets, lengths, size = task.targets(train), train.encoded.lengths, config.train.batch_size
     buckets = bucket_lengths(lengths, config.data.buckets, config.data.max_length)
-    packing = Packing.of(lengths, size, count=config.data.buckets, longest=buckets[-1], virtual=0, parts=1, seed=seed)
+    packing = Packing.of(lengths, buckets, size) if side == "packed" else None
     for epoch in itertools.count():
-        if side == "packed":
-            for plan in packing.plan_epoch(len(lengths), size, seed=seed, epoch=epoch):
-                arguments = plan.examples, train.encoded, targets
-                yield plan.examples, packing.batch(*arguments, passes=1, batch_size=size, own_rows=np.arange)
-        else:
-            for plan in plan_epoch(lengths, buckets, size, seed=seed, epoch=epoch):
-                batch = assemble(plan, train.encoded, targets, size)
-                yield plan.examples, {name: leaf[None] for name, leaf in batch.items()}
+        for plan in plan_epoch(lengths, buckets, size, seed=config.seed, epoch=epoch):
+            yield plan.examples, step_batch(plan, train.encoded, targets, size, packing=packing)
 
 
 def steps(side: str, config: Config, train: Examples, task: Task) -> Iterator[np.ndarray]:

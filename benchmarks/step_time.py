@@ -39,8 +39,9 @@ from benchmarks.quality_vs_hf_peft import SETS, ids_of, labels_of
 from benchmarks.turns import processor, versions, write_report
 from jaxpeft import runtime
 from jaxpeft.config import Config
-from jaxpeft.data.batches import assemble, bucket_lengths, plan_epoch
+from jaxpeft.data.batches import bucket_lengths, plan_epoch
 from jaxpeft.data.load import load
+from jaxpeft.data.packing import Packing, step_batch
 from jaxpeft.data.rows import Rows
 from jaxpeft.data.tokenise import Examples, text_encoder
 from jaxpeft.models.pretrained import resolve
@@ -79,8 +80,9 @@ def our_steps(config: Config, train: Examples, task: Task) -> Iterator[Work]:
     first = next(epochs)
     one_each = {plan.length: plan for plan in first}.values()  # compiled here, before the clock starts
     trainable, state = model.trainable, update.init(model.trainable)
+    packing = Packing.of(lengths, buckets, size)
     for number, plan in enumerate(itertools.chain(one_each, first, itertools.chain.from_iterable(epochs))):
-        batch = {name: leaf[None] for name, leaf in assemble(plan, train.encoded, targets, size).items()}
+        batch = step_batch(plan, train.encoded, targets, size, packing=packing)
         draw = draw_of(config.seed, number)
         trainable, state, loss = step(trainable, state, model.frozen, place.shard(batch, 1), draw)
         jax.block_until_ready(loss)
@@ -92,7 +94,7 @@ def our_passes(config: Config, train: Examples, test: Examples, task: Task) -> I
     """Prediction of the test texts, over and over."""
     model = system.build(config, task.classes, seed=config.seed)
     buckets = bucket_lengths(train.encoded.lengths, config.data.buckets, config.data.max_length)
-    evaluator = Evaluator(model.graphdef, Placement(), buckets, config.train.eval_batch_size)
+    evaluator = Evaluator(model.graphdef, Placement(), buckets, config.train.eval_batch_size, packs=0)
     while True:
         evaluator.logits(model.trainable, model.frozen, test)
         yield len(test.encoded), int(test.encoded.lengths.sum())

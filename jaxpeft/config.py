@@ -142,8 +142,8 @@ class DataConfig:
     long_text: str = "head"  # of a longer text: head (the paper's) | tail | head_tail | windows, which is all of it
     window_stride: Optional[int] = None  # tokens from the start of a window to that of the next; None = half of one
     window_pooling: str = "mean"  # of the logits of a text's windows, where it has one label: mean | max | attention
-    buckets: int = 6  # padded lengths (packed: shapes) that batches come in: more pad less and compile more
-    packing: bool = False  # several short texts in a row of a batch: the same learning, fewer padded tokens
+    buckets: int = 6  # padded lengths that batches come in: more pad less and compile more
+    packing: bool = True  # a batch's texts end to end, not each in a row of its own: the same learning, less padding
     cache_dir: Optional[str] = None  # tokenised data; None = inside the workdir
     columns: ColumnsConfig = dataclasses.field(default_factory=ColumnsConfig)
     synthetic: SyntheticConfig = dataclasses.field(default_factory=SyntheticConfig)
@@ -166,7 +166,7 @@ class TrainConfig:
     clip: Optional[float] = 1.0  # global norm of the trained gradients
     eval_every: Optional[int] = None  # steps; None = each epoch
     checkpoint_every: Optional[int] = None  # steps; None = at each evaluation and after a minute without one
-    eval_batch_size: int = 64  # texts of up to 128 tokens; of longer ones fewer
+    eval_batch_size: int = 64  # texts of 32 tokens (without packing: of up to 128); of longer ones fewer
     select_metric: Optional[str] = None  # the score that says which step is best; None = the task's own
     class_weights: str = "none"  # none | balanced: every class weighs the same in the loss, however rare
     focal_gamma: float = 0.0  # above 0, answers that are right already weigh less (focal loss, Lin et al. 2017)

@@ -84,8 +84,6 @@ def problems(config: Config) -> Iterator[str]:
         yield "config.population.seeds changes nothing: seeds of data, init and dropout are all set by themselves"
     if config.model.attention == "cudnn":
         yield "config.model.attention is 'cudnn', which cannot train a population: set it to 'auto' or 'xla'"
-    if config.data.packing:
-        yield "config.data.packing is True, and members of a population have a row for each text: set it to False"
     if config.train.seconds is not None:
         yield "config.train.seconds is set, and members of a population share their time: set train.steps or epochs"
     if config.parallel in ("pmap", "sharded") or config.mesh.model > 1 or config.mesh.fully_sharded:

@@ -67,7 +67,6 @@ def test_without_lists_it_is_a_single_run():
         ({"ranks": (4,)}, {"peft__init_from": "folder"}, "a rank and an alpha of its own"),
         ({"seeds": (1,)}, {"seeds__data": 1, "seeds__init": 1, "seeds__dropout": 1}, "seeds changes nothing"),
         ({"seeds": (1,), "draws": (1,)}, {"seeds__init": 1, "seeds__dropout": 1}, "seeds changes nothing"),
-        ({"seeds": (1,)}, {"data__packing": True}, "a row for each text"),
         ({"seeds": (1,)}, {"train__seconds": 5.0}, "share their time"),
         ({"seeds": (1,)}, {"parallel": "pmap"}, "trains on one device"),
         ({"seeds": (1,)}, {"parallel": "auto", "mesh__model": 2}, "trains on one device"),

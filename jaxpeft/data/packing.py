@@ -1,25 +1,32 @@
-"""Several short texts in one row, so that a batch of mixed lengths pads little: which share a row, in few shapes.
+"""Texts end to end: the tokens of a batch in one row a device, with little padding behind them, in few shapes.
 
-A batch is a plain shuffle's next examples: nothing is sorted by length. Its texts go into as few rows as they fit in,
-longest first, each into the row that it fills best; the rows' number is rounded up to one of a few shapes, each of
-which compiles once. What a model sees of a text does not depend on the row that it stands in.
+Which examples make up a batch is the plan of `batches`: texts of like length. A model sees of each text what it would
+in a row of its own. Attention is computed that way (`models.layout`), over as many places as the bucket's longest text
+has; all else has one row to go through, which is as long as the texts are together.
 """
 
-import collections
 import dataclasses
 import math
 from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from jaxpeft.data.batches import FULL_LENGTH, MULTIPLE, Batch, BatchPlan, Targets, evaluation_rows
+from jaxpeft.data.batches import MULTIPLE, Batch, BatchPlan, Targets, assemble
 from jaxpeft.data.tokenise import Encoded
 
-SHORTEST = FULL_LENGTH  # tokens of a row, unless a text is longer: more fit better, but attention then costs more
-SAMPLE = 256  # batches, from which the shapes of all are told
-MARGIN = 1.5  # tokens of a batch that none of those foretold, over those of the largest
+DEVIATIONS = 3  # standard deviations over the mean: one batch in 700 has more tokens
+WORTH = 0.05  # of a bucket's batches: padding that costs as much as taking texts apart for attention, and together
+TOKENS = 32  # a text, where a batch for evaluation holds as many texts as it is said to
 
-Shape = tuple[int, int]  # rows, and tokens of each
+
+@dataclasses.dataclass(frozen=True)
+class Shape:
+    """R rows of T tokens, each for K texts of up to L tokens; virtual tokens are among both."""
+
+    rows: int
+    tokens: int
+    texts: int
+    length: int
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,152 +46,112 @@ class Placed:
         )
 
 
-def fill(lengths: np.ndarray, length: int) -> list[list[int]]:
-    """Rows of `length` tokens, each a list of texts by number: longest first, each into the row that it fills best."""
-    rows: list[list[int]] = []
-    by_room: list[list[int]] = [[] for _ in range(length + 1)]  # rows that are open, by the tokens left in them
-    for text in np.argsort(-lengths, kind="stable").tolist():
-        size = int(lengths[text])
-        room = next((room for room in range(size, length + 1) if by_room[room]), None)
-        if room is None:
-            rows.append([])
-        row = len(rows) - 1 if room is None else by_room[room].pop()
-        rows[row].append(text)
-        if len(rows[row]) < slots(length):
-            by_room[(length if room is None else room) - size].append(row)
-    return rows
+def place(examples: np.ndarray, lengths: np.ndarray, row: np.ndarray) -> Placed:
+    """Where examples of these lengths stand of which each goes into a row: end to end, in their order. All [E]."""
+    order = np.argsort(row, kind="stable")
+    row, before = row[order], np.cumsum(lengths[order]) - lengths[order]
+    first = np.searchsorted(row, row)  # the first text of each one's row
+    return Placed(examples[order], row, np.arange(len(row)) - first, before - before[first])
 
 
-def slots(length: int) -> int:
-    """The most texts in a row: as many as if each were padded as usual."""
-    return length // MULTIPLE
+def deal(lengths: np.ndarray, rows: int) -> np.ndarray:
+    """The row of each text [E], so that all have as many texts and much the same number of tokens.
 
-
-def row_lengths(longest: int) -> tuple[int, ...]:
-    """128, 256, ... and at last what the longest text takes."""
-    ceiling, found = -(-longest // MULTIPLE) * MULTIPLE, [SHORTEST]
-    while found[-1] < ceiling:
-        found.append(min(2 * found[-1], ceiling))
-    return tuple(found)
-
-
-def shortest_row(lengths: np.ndarray, choice: Sequence[int]) -> int:
-    """The first of the lengths of rows, ascending, that has room for each of the texts."""
-    return choice[int(np.searchsorted(choice, lengths.max(initial=0)))]
+    The longest are dealt first, from the left and then from the right, and so on.
+    """
+    row = np.empty(len(lengths), np.int64)
+    lap, place = np.divmod(np.arange(len(lengths)), rows)
+    row[np.argsort(-lengths, kind="stable")] = np.where(lap % 2, rows - 1 - place, place)
+    return row
 
 
 @dataclasses.dataclass(frozen=True)
 class Packing:
     """How training's batches are packed.
 
-    shapes: those that there are, the fewest tokens first; the last has room for any batch.
+    shapes: by the bucket, for those whose batches would else be padding by `WORTH` or more.
     virtual: tokens that a prompt puts before each text, in its row.
     """
 
-    shapes: tuple[Shape, ...]
+    shapes: dict[int, Shape]
     virtual: int = 0
 
     @classmethod
     def of(
-        cls, lengths: np.ndarray, batch_size: int, *, count: int, longest: int, virtual: int, parts: int, seed: int
+        cls, lengths: np.ndarray, buckets: Sequence[int], batch_size: int, *, parts: int = 1, virtual: int = 0
     ) -> "Packing":
-        """For examples of these lengths [E], at most `longest`.
+        """For examples of these lengths [E] in a row for each of `parts` devices."""
+        texts, shapes = batch_size // parts, {}
+        for shorter, length in zip((0, *buckets), buckets, strict=False):
+            own = lengths[(lengths > shorter) & (lengths <= length)]
+            if not len(own):
+                continue
+            likely = texts * (own.mean() + virtual) + DEVIATIONS * own.std() * math.sqrt(batch_size) / parts
+            tokens = -(-math.ceil(likely) // MULTIPLE) * MULTIPLE
+            if tokens <= (1 - WORTH) * texts * (length + virtual):
+                shapes[length] = Shape(parts, tokens, texts, length + virtual)
+        return cls(shapes, virtual)
 
-        At most `count` shapes, and two that compile only if they are needed: one half as large again as any batch of
-        the sample, and one for the worst case. Rows are a multiple of `parts`.
+    def shape(self, plan: BatchPlan, lengths: np.ndarray, batch_size: int) -> Shape | None:
+        """The shape of a step in passes over `batch_size` texts; None where it is padded, as `assemble` does.
+
+        That is so in buckets which are not worth it, and of the few batches with more tokens than a shape foresees.
         """
-        choice, generator = row_lengths(longest + virtual), np.random.default_rng(seed)
-        needs: collections.Counter[Shape] = collections.Counter()
-        for _ in range(min(SAMPLE, 4 * -(-len(lengths) // batch_size))):
-            drawn = generator.choice(lengths, batch_size) + virtual
-            length = shortest_row(drawn, choice)
-            needs[-(-len(fill(drawn, length)) // parts) * parts, length] += 1
-        most = MARGIN * max(map(_tokens, needs))
-        rare = min(math.ceil(most / choice[-1] / parts) * parts, batch_size), choice[-1]
-        return cls((*fewer(needs, count, rare), rare, (batch_size, choice[-1])), virtual)
-
-    def plan_epoch(self, examples: int, batch_size: int, *, seed: int, epoch: int) -> list[BatchPlan]:
-        """One epoch's batches in their order: every example once. Their shapes are told when they are packed."""
-        shuffled = np.random.default_rng([seed, epoch]).permutation(examples)
-        cuts = range(batch_size, examples, batch_size)
-        return [BatchPlan(part, 0) for part in np.split(shuffled, cuts)]
+        shape = self.shapes.get(plan.length)
+        if shape is None:
+            return None
+        for start in range(0, len(plan.examples), batch_size):
+            own = lengths[plan.examples[start : start + batch_size]]
+            if np.bincount(deal(own, shape.rows), weights=own + self.virtual).max() > shape.tokens:
+                return None
+        return shape
 
     def batch(
-        self,
-        examples: np.ndarray,
-        encoded: Encoded,
-        targets: Targets,
-        *,
-        passes: int,
-        batch_size: int,
-        own_rows: Callable[[int], np.ndarray],
+        self, plan: BatchPlan, encoded: Encoded, targets: Targets, shape: Shape, passes: int, own_rows: np.ndarray
     ) -> Batch:
-        """The arrays [A, R, ...] of a step in A passes over `batch_size` examples each, in one of the shapes.
-
-        `own_rows` says which of a number of rows this process wants. See `assemble_packed`.
-        """
-        parts = [examples[start : start + batch_size] for start in range(0, passes * batch_size, batch_size)]
-        lengths = encoded.lengths + self.virtual
-        rows, length = next(shape for shape in self.shapes if all(_fits(lengths[part], shape) for part in parts))
-        own = own_rows(rows)
+        """The arrays [A, R, ...] of a step in A passes, as `assemble_packed` has them: those rows that are `own`."""
+        lengths, size = encoded.lengths, shape.rows * shape.texts
         batches = []
-        for part in parts:
-            placed = place(part, lengths, fill(lengths[part], length)).part(own)
-            batches.append(assemble_packed(placed, encoded, targets, (len(own), length), self.virtual))
+        for start in range(0, passes * size, size):
+            examples = plan.examples[start : start + size]
+            row = deal(lengths[examples], shape.rows)
+            placed = place(examples, lengths[examples] + self.virtual, row).part(own_rows)
+            own_shape = dataclasses.replace(shape, rows=len(own_rows))
+            batches.append(assemble_packed(placed, encoded, targets, own_shape, self.virtual))
         return {name: np.stack([batch[name] for batch in batches]) for name in batches[0]}
 
 
-def _fits(lengths: np.ndarray, shape: Shape) -> bool:
-    rows, length = shape
-    if lengths.max(initial=0) > length or lengths.sum() > rows * length:
-        return False
-    return len(fill(lengths, length)) <= rows
+def step_batch(
+    plan: BatchPlan,
+    encoded: Encoded,
+    targets: Targets,
+    batch_size: int,
+    *,
+    passes: int = 1,
+    packing: Packing | None = None,
+    own_rows: Callable[[int], np.ndarray] = np.arange,
+) -> Batch:
+    """The arrays [A, R, ...] of a step in A passes over `batch_size` examples each, packed where that is worth it.
 
-
-def fewer(needs: collections.Counter[Shape], count: int, rare: Shape) -> tuple[Shape, ...]:
-    """At most `count` of the shapes, fewest tokens first: those are left out without which the least is padded.
-
-    A batch goes into the smallest shape that has rows as long as its own, and as many tokens, or into the `rare` one.
+    `own_rows` says which of a number of rows this process wants. See `assemble_packed` and `batches.assemble`.
     """
-    shapes = sorted(needs, key=_tokens)
-
-    def padded(shapes: Sequence[Shape]) -> int:
-        total = 0
-        for need, batches in needs.items():
-            sizes = [_tokens(one) for one in shapes if one[1] >= need[1] and _tokens(one) >= _tokens(need)]
-            total += batches * min(sizes, default=_tokens(rare))
-        return total
-
-    while len(shapes) > count:
-        shapes = min(([*shapes[:i], *shapes[i + 1 :]] for i in range(len(shapes))), key=padded)
-    return tuple(shapes)
-
-
-def _tokens(shape: Shape) -> int:
-    return shape[0] * shape[1]
-
-
-def place(examples: np.ndarray, lengths: np.ndarray, rows: Sequence[Sequence[int]]) -> Placed:
-    """Where the examples stand that `rows` lists, by their number among `examples`, from the left of each row."""
-    found = []
-    for row, texts in enumerate(rows):
-        start = 0
-        for slot, text in enumerate(texts):
-            found.append((examples[text], row, slot, start))
-            start += int(lengths[examples[text]])
-    return Placed(*np.array(found, np.int64).reshape(-1, 4).T)
+    if packing and (shape := packing.shape(plan, encoded.lengths, batch_size)):
+        return packing.batch(plan, encoded, targets, shape, passes, own_rows(shape.rows))
+    own = own_rows(batch_size)
+    rows = (np.arange(0, batch_size * passes, batch_size)[:, None] + own).ravel()
+    batch = assemble(plan.part(rows), encoded, targets, len(rows))
+    return {name: leaf.reshape(passes, len(own), *leaf.shape[1:]) for name, leaf in batch.items()}
 
 
 def assemble_packed(placed: Placed, encoded: Encoded, targets: Targets | None, shape: Shape, virtual: int = 0) -> Batch:
-    """The arrays of R rows of T tokens with up to K texts each; what is missing or padding weighs zero.
+    """The arrays of R rows of T tokens with up to K texts of L tokens each; what is missing or padding weighs zero.
 
-    ids int32 [R, T], lengths int32 [R, K] (those of the row's texts, each `virtual` tokens more than it has, which
-    come first), segments int32 [R, T] (pairs only), example uint32 [R, K] (the number that picks the dropout mask),
-    and with targets label int32 and weight float32, [R, K] or [R, T].
+    ids int32 [R, T], grid int32 [R, K, L] (the token of its row at each place of each text, T where there is none; a
+    text has `virtual` tokens more than its own, which come first), segments int32 [R, T] (pairs only), example uint32
+    [R, K] (the number that picks the dropout mask), and with targets label int32 and weight float32, [R, K] or [R, T].
     """
-    texts = (shape[0], slots(shape[1]))
-    of_tokens = (*_tokens_of(placed, encoded, virtual), shape)
-    of_texts = ((placed.row, placed.slot), placed.examples, texts)
+    of_tokens = (*_tokens_of(placed, encoded, virtual), (shape.rows, shape.tokens))
+    of_texts = ((placed.row, placed.slot), placed.examples, (shape.rows, shape.texts))
 
     def spread(where: tuple, column: np.ndarray, dtype: type) -> np.ndarray:
         target, source, size = where
@@ -192,8 +159,11 @@ def assemble_packed(placed: Placed, encoded: Encoded, targets: Targets | None, s
         array[target] = column[source]
         return array
 
-    batch: Batch = {"ids": spread(of_tokens, encoded.ids, np.int32)}
-    batch["lengths"] = spread(of_texts, encoded.lengths + virtual, np.int32)
+    place = np.arange(shape.length)
+    there = place < encoded.lengths[placed.examples, None] + virtual
+    grid = np.full((shape.rows, shape.texts, shape.length), shape.tokens, np.int32)
+    grid[placed.row, placed.slot] = np.where(there, placed.start[:, None] + place, shape.tokens)
+    batch: Batch = {"ids": spread(of_tokens, encoded.ids, np.int32), "grid": grid}
     batch["example"] = spread(of_texts, np.arange(len(encoded)), np.uint32)
     if encoded.segments is not None:
         batch["segments"] = spread(of_tokens, encoded.segments, np.int32)
@@ -214,20 +184,57 @@ def _tokens_of(placed: Placed, encoded: Encoded, virtual: int) -> tuple[tuple[np
     return (row, start + virtual + within), source + within
 
 
-def plan_evaluation_packed(
-    lengths: np.ndarray, longest: int, rows: int, *, virtual: int, parts: int
-) -> list[tuple[Placed, Shape]]:
-    """Batches for evaluation, every example once, each with its shape: one shape for each length of rows.
+def evaluation_shape(length: int, shorter: int, batch_size: int, *, parts: int = 1, virtual: int = 0) -> Shape:
+    """The shape in which texts of more than `shorter` tokens, up to `length`, are evaluated.
 
-    All have about as many tokens, those of `rows` of the shortest rows: the longer, the fewer.
+    Batches of all lengths have about the same number of tokens, those of `batch_size` texts of `TOKENS` each.
     """
-    lengths, choice = lengths + virtual, row_lengths(longest + virtual)
-    classes = np.searchsorted(choice, lengths)
-    plans = []
-    for number, length in enumerate(choice):
-        members = np.flatnonzero(classes == number)
-        count = evaluation_rows(length, rows, parts)
-        filled = fill(lengths[members], length)
-        for start in range(0, len(filled), count):
-            plans.append((place(members, lengths, filled[start : start + count]), (count, length)))
+    tokens = max(batch_size // parts * TOKENS, length + virtual)
+    texts = math.ceil(tokens / ((shorter + length) / 2 + virtual))
+    return Shape(parts, tokens, texts, length + virtual)
+
+
+def plan_evaluation_packed(
+    lengths: np.ndarray, buckets: Sequence[int], batch_size: int, *, parts: int = 1, virtual: int = 0
+) -> list[tuple[Placed, Shape]]:
+    """Batches for evaluation, every example once, each with its shape: one shape a bucket.
+
+    Within a bucket texts are shuffled, so that its rows are alike. A last batch whose texts take less than half of one
+    of the next bucket goes there.
+    """
+    shapes = [
+        evaluation_shape(length, shorter, batch_size, parts=parts, virtual=virtual)
+        for shorter, length in zip((0, *buckets), buckets, strict=False)
+    ]
+    shuffled = np.random.default_rng(0).permutation(len(lengths))
+    bucket_of = np.searchsorted(buckets, lengths[shuffled])
+    plans: list[tuple[Placed, Shape]] = []
+    left_over = shuffled[:0]
+    for number, shape in enumerate(shapes):
+        members = np.concatenate([left_over, shuffled[bucket_of == number]])
+        left_over = shuffled[:0]
+        row = fill(lengths[members] + virtual, shape)
+        for first in range(0, int(row.max(initial=-1)) + 1, shape.rows):
+            own = (row >= first) & (row < first + shape.rows)
+            examples, longer = members[own], shapes[number + 1 : number + 2]
+            if own[-1] and longer and _is_little(lengths[examples] + virtual, longer[0]):
+                left_over = examples
+            else:
+                plans.append((place(examples, lengths[examples] + virtual, row[own] - first), shape))
     return plans
+
+
+def fill(lengths: np.ndarray, shape: Shape) -> np.ndarray:
+    """The row of each text [E], from 0 on: the next one where tokens or texts of the last have no room for it."""
+    row = np.empty(len(lengths), np.int64)
+    current, tokens, texts = 0, 0, 0
+    for number, length in enumerate(lengths.tolist()):
+        if tokens + length > shape.tokens or texts == shape.texts:
+            current, tokens, texts = current + 1, 0, 0
+        row[number], tokens, texts = current, tokens + length, texts + 1
+    return row
+
+
+def _is_little(lengths: np.ndarray, shape: Shape) -> bool:
+    """Whether texts take less than half of the tokens and of the texts of a batch."""
+    return 2 * lengths.sum() < shape.rows * shape.tokens and 2 * len(lengths) < shape.rows * shape.texts

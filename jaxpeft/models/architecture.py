@@ -147,26 +147,27 @@ class Classifier(nnx.Module):
         mask: jax.Array | None = None,
         segments: jax.Array | None = None,
         *,
-        lengths: jax.Array | None = None,
+        grid: jax.Array | None = None,
         seeds: jax.Array | None = None,
     ) -> jax.Array:
         """Logits for token ids [B, T] and, where a model has them, segment ids [B, T].
 
-        A row is one text, and mask [B, T] is 0 for its padding; or it begins with up to K texts of `lengths` [B, K],
-        which have the logits that they would have alone. There a text begins with places for the prompt's tokens.
+        A row is one text, and mask [B, T] is 0 for its padding; or it begins with up to K texts end to end, which have
+        the logits that they would have alone. `grid` int32 [B, K, L] then says which token of the row stands at each
+        place of each text, T where there is none. There a text begins with places for the prompt's tokens.
         `seeds` uint32 [B, 2], packed [B, K, 2], turns dropout on.
         """
-        layout = self.layout(mask, lengths, ids.shape[1])
+        layout = self.layout(mask, grid, ids.shape[1])
         x, _ = self._encode(ids, segments, layout, seeds, keep_all=False)
         head_seeds = seeds if self.pools else layout.seeds_of_tokens(seeds)
         if not self.pools and head_seeds is not None:
             head_seeds = head_seeds[:, -ids.shape[1] :]
         return self.classify(self.read(x, ids, layout), seeds=head_seeds).astype(jnp.float32)
 
-    def layout(self, mask: jax.Array | None, lengths: jax.Array | None, row: int) -> Layout:
+    def layout(self, mask: jax.Array | None, grid: jax.Array | None, row: int) -> Layout:
         """Where texts stand in rows of `row` tokens and, unless they are packed, of the prompt's before those."""
-        if lengths is not None:
-            return Layout.packed(lengths, row)
+        if grid is not None:
+            return Layout.packed(grid, row)
         assert mask is not None
         return Layout.one_a_row(jnp.pad(mask, ((0, 0), (self.virtual.prompt_length, 0)), constant_values=1))
 
@@ -176,7 +177,7 @@ class Classifier(nnx.Module):
         mask: jax.Array | None = None,
         segments: jax.Array | None = None,
         *,
-        lengths: jax.Array | None = None,
+        grid: jax.Array | None = None,
         seeds: jax.Array | None = None,
         keep_all: bool = False,
     ) -> tuple[jax.Array, jax.Array | None]:
@@ -185,7 +186,7 @@ class Classifier(nnx.Module):
         A prompt of n virtual tokens makes that n + T. Behind a prefix, which has states in no layer, positions count
         on from its end.
         """
-        return self._encode(ids, segments, self.layout(mask, lengths, ids.shape[1]), seeds, keep_all)
+        return self._encode(ids, segments, self.layout(mask, grid, ids.shape[1]), seeds, keep_all)
 
     def _encode(
         self, ids: jax.Array, segments: jax.Array | None, layout: Layout, seeds: jax.Array | None, keep_all: bool

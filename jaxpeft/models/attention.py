@@ -1,5 +1,7 @@
 """The one attention function that all architectures call, and which of two programs computes it."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 
@@ -35,11 +37,33 @@ def attention(
 
     Returns: [B, T, N, H].
     """
+    rate = 0.0 if seeds is None else dropout_rate
+    compute = functools.partial(_in_rows, causal=causal, prefix=prefix, rate=rate, implementation=implementation)
+    if layout.grid is None:
+        return compute(query, key, value, layout, seeds)
+    # End to end, each text would be scored against all others of its row.
+    own_seeds = None if seeds is None else layout.apart(seeds)
+    apart = layout.apart(query), layout.apart(key), layout.apart(value)
+    return layout.together(compute(*apart, layout.rows_apart(), own_seeds))
+
+
+def _in_rows(
+    query: jax.Array,
+    key: jax.Array,
+    value: jax.Array,
+    layout: Layout,
+    seeds: jax.Array | None,
+    *,
+    causal: bool,
+    prefix: jax.Array | None,
+    rate: float,
+    implementation: str,
+) -> jax.Array:
+    """`attention` of texts that have a row each."""
     visible = layout.visible(causal=causal)
     if prefix is not None:
         key, value = _behind(prefix, key, value)
         visible = jnp.pad(visible, ((0, 0), (0, 0), (0, 0), (prefix.shape[1], 0)), constant_values=True)
-    rate = 0.0 if seeds is None else dropout_rate
     sizes = query.shape[1], key.shape[1]
     if implementation != "xla" and not flash_problems(query.dtype.name, query.shape[-1], rate, sizes):
         visible = jnp.broadcast_to(visible, (len(query), 1, *sizes))  # cuDNN broadcasts over heads alone
@@ -55,7 +79,7 @@ def attention(
         # The lowest float, not -inf: a row of padding alone then stays finite.
         bias = jnp.where(visible, 0.0, jnp.finfo(jnp.float32).min)
         weights = jax.nn.softmax(scores.astype(jnp.float32) + bias, axis=-1).astype(value.dtype)
-        weights = _dropped(weights, rate, seeds, layout)
+        weights = _dropped(weights, rate, seeds)
         return jnp.einsum("BNTS,BSNH->BTNH", weights, value)
 
     return weighted(query, key, value)
@@ -97,12 +121,9 @@ def _behind(prefix: jax.Array, key: jax.Array, value: jax.Array) -> tuple[jax.Ar
     return key, value
 
 
-def _dropped(weights: jax.Array, rate: float, seeds: jax.Array | None, layout: Layout) -> jax.Array:
-    """Weights [B, N, T, S] under masks that go by the places of query and key in their text, wherever that stands."""
+def _dropped(weights: jax.Array, rate: float, seeds: jax.Array | None) -> jax.Array:
+    """Weights [B, N, T, S] under masks that go by the places of query and key in their text, prefix included."""
     if seeds is None:
         return weights
-    prefix = weights.shape[3] - layout.places.shape[-1]
-    keys = jnp.pad(layout.places + prefix, [(0, 0)] * (layout.places.ndim - 1) + [(prefix, 0)])
-    keys = keys.at[..., :prefix].set(jnp.arange(prefix))
     heads = jnp.arange(weights.shape[1])[:, None]
-    return dropout(weights, rate, fold(seeds[:, None], heads), keys if keys.ndim == 1 else keys[:, None, None])
+    return dropout(weights, rate, fold(seeds[:, None], heads), jnp.arange(weights.shape[3]))

@@ -1,6 +1,7 @@
 """Logits of a split, by one road for training, evaluate and predict: so that they agree to the bit."""
 
 import collections
+import dataclasses
 import functools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
@@ -30,7 +31,7 @@ def prepare(rows: Rows, encoder: TextEncoder, task: Task, cache: Path | None) ->
 class Evaluator:
     """The forward pass of one model on a placement: compiled once a length.
 
-    `packs`: rows hold several texts, each behind the model's prompt of so many tokens. None = a text a row.
+    `packs`: texts stand end to end, each behind the model's prompt of so many tokens. None = a text a row.
     """
 
     def __init__(
@@ -75,13 +76,13 @@ class Evaluator:
             yield batch, functools.partial(zip, plan.examples, strict=False)
 
     def _packed(self, encoded: Encoded, prompt: int) -> Iterator[tuple[Batch, Answers]]:
-        """Batches of rows that hold several texts, each behind a prompt."""
-        longest, parts = self._buckets[-1], self._placement.parts
-        plans = plan_evaluation_packed(encoded.lengths, longest, self._batch_size, virtual=prompt, parts=parts)
-        for placed, (rows, length) in plans:
-            own = self._placement.own_rows(rows)
+        """Batches of texts end to end, each behind a prompt."""
+        settings = {"parts": self._placement.parts, "virtual": prompt}
+        for placed, shape in plan_evaluation_packed(encoded.lengths, self._buckets, self._batch_size, **settings):
+            own = self._placement.own_rows(shape.rows)
+            own_shape = dataclasses.replace(shape, rows=len(own))
             yield (
-                assemble_packed(placed.part(own), encoded, None, (len(own), length), prompt),
+                assemble_packed(placed.part(own), encoded, None, own_shape, prompt),
                 functools.partial(_unpacked, placed, prompt, of_tokens=encoded.leads is not None),
             )
 

@@ -11,8 +11,8 @@ import jax
 import numpy as np
 
 from jaxpeft.config import Config
-from jaxpeft.data.batches import Batch, BatchPlan, assemble, plan_epoch
-from jaxpeft.data.packing import Packing
+from jaxpeft.data.batches import Batch, BatchPlan, plan_epoch
+from jaxpeft.data.packing import Packing, step_batch
 from jaxpeft.data.tokenise import Examples
 from jaxpeft.peft import Tree
 from jaxpeft.runtime import PeakMemory
@@ -161,10 +161,10 @@ class Loop:
         """Operations of the whole step, all processes' parts together."""
         passes, own, length = batch["ids"].shape
         size = self.config.train.batch_size
-        rows = passes * own * size // len(self.placement.own_rows(size))
-        if self.packing is None:
-            return self._step_flops(rows, length)
-        return self._step_flops(rows, length - self.packing.virtual, batch["lengths"].shape[-1])
+        if self.packing is None or "grid" not in batch:
+            return self._step_flops(passes * own * size // len(self.placement.own_rows(size)), length)
+        rows, (texts, longest) = passes * self.placement.parts, batch["grid"].shape[-2:]
+        return self._step_flops(rows * texts, longest - self.packing.virtual, rows * length)
 
     def _batch(self, number: int) -> tuple[BatchPlan, Batch]:
         plan = self.plan(number)
@@ -176,29 +176,22 @@ class Loop:
         epoch, index = divmod(number, self.steps_per_epoch)
         if self._epoch_plans[0] != epoch:
             size, seed = settings.batch_size * settings.accumulate, seed_of(self.config, "data")
-            if self.packing is None:
-                plans = plan_epoch(self.train.encoded.lengths, self.buckets, size, seed=seed, epoch=epoch)
-            else:
-                plans = self.packing.plan_epoch(len(self.train.encoded), size, seed=seed, epoch=epoch)
+            plans = plan_epoch(self.train.encoded.lengths, self.buckets, size, seed=seed, epoch=epoch)
             self._epoch_plans = epoch, plans
         return self._epoch_plans[1][index]
 
     def arrays(self, plan: BatchPlan) -> Batch:
         """This process's rows of a batch: [A, B, ...] for A forward passes."""
         settings = self.config.train
-        if self.packing is not None:
-            return self.packing.batch(
-                plan.examples,
-                self.train.encoded,
-                self.targets,
-                passes=settings.accumulate,
-                batch_size=settings.batch_size,
-                own_rows=self.placement.own_rows,
-            )
-        own = self.placement.own_rows(settings.batch_size)
-        rows = (np.arange(0, settings.batch_size * settings.accumulate, settings.batch_size)[:, None] + own).ravel()
-        batch = assemble(plan.part(rows), self.train.encoded, self.targets, len(rows))
-        return {name: leaf.reshape(settings.accumulate, len(own), *leaf.shape[1:]) for name, leaf in batch.items()}
+        return step_batch(
+            plan,
+            self.train.encoded,
+            self.targets,
+            settings.batch_size,
+            passes=settings.accumulate,
+            packing=self.packing,
+            own_rows=self.placement.own_rows,
+        )
 
     # Records
 

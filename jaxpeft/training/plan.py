@@ -135,8 +135,6 @@ def _notes_on_memory(config: Config, for_card: bool, devices: int) -> list[str]:
             if for_card
             else "a CPU may keep a bfloat16 base in float32 beside it; with --card or --memory_gib that is left out"
         )
-    if config.data.packing:
-        notes.append("data.packing is left out: every text has a row to itself, and the run needs less of everything")
     if devices > 1:
         notes.append(f"each of {devices} devices holds the whole model and its part of a batch")
     return notes

@@ -13,6 +13,7 @@ import jax.numpy as jnp
 
 from jaxpeft import peft
 from jaxpeft.data.batches import MULTIPLE, evaluation_rows
+from jaxpeft.data.packing import evaluation_shape
 from jaxpeft.training.blueprint import Blueprint
 from jaxpeft.training.optimizer import optimizer
 from jaxpeft.training.step import draw_of, forward_pass, train_step
@@ -53,8 +54,14 @@ def training_program(blueprint: Blueprint, batch_size: int) -> Program:
 
 
 def evaluation_program(blueprint: Blueprint, batch_size: int) -> Program:
-    """A forward pass over texts as long as they may be: so many of the B that have room."""
-    batch = _inputs(blueprint, (evaluation_rows(padded_length(blueprint), batch_size, 1),))
+    """A forward pass over texts as long as they may be: so many of the B that have room, or packed as in one bucket."""
+    length, virtual = padded_length(blueprint), blueprint.model.virtual.prompt_length
+    if blueprint.config.data.packing:
+        shape = evaluation_shape(length, 0, batch_size, virtual=virtual)
+        sizes = {"ids": (shape.rows, shape.tokens), "grid": (shape.rows, shape.texts, shape.length)}
+        batch = {name: jax.ShapeDtypeStruct(size, jnp.int32) for name, size in sizes.items()}
+    else:
+        batch = _inputs(blueprint, (evaluation_rows(length, batch_size, 1),))
     forward = forward_pass(peft.flatten(blueprint.model)[0])
     return Program(forward, (blueprint.trainable, blueprint.frozen, batch), (), batch)
 

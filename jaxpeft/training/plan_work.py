@@ -4,6 +4,7 @@ import collections
 import dataclasses
 import math
 import time
+from collections.abc import Iterator
 from typing import Any
 
 import jax
@@ -12,6 +13,7 @@ import numpy as np
 
 from jaxpeft import peft
 from jaxpeft.data.batches import bucket_lengths, plan_epoch
+from jaxpeft.data.packing import Packing
 from jaxpeft.models.flops import step_flops
 from jaxpeft.training.blueprint import Blueprint
 from jaxpeft.training.loop import seed_of
@@ -39,27 +41,36 @@ def work(blueprint: Blueprint, examples: int, lengths: np.ndarray | None) -> Wor
     `lengths` are the tokens of each example, where they are known: an epoch then has the very batches of the first
     one. Else every example is as long as it may be.
     """
-    settings, data = blueprint.config.train, blueprint.config.data
+    settings = blueprint.config.train
     size = settings.batch_size * settings.accumulate
     longest = step_operations(blueprint, size, padded_length(blueprint))
     steps_per_epoch = math.ceil(examples / size)
     epoch = longest * steps_per_epoch
     if lengths is not None:
-        buckets = bucket_lengths(lengths, data.buckets, data.max_length)
-        plans = plan_epoch(lengths, buckets, size, seed=seed_of(blueprint.config, "data"), epoch=0)
-        counts = collections.Counter(plan.length for plan in plans)
-        epoch = sum(count * step_operations(blueprint, size, length) for length, count in counts.items())
+        counts = collections.Counter(_first_epoch(blueprint, lengths))
+        epoch = sum(count * step_operations(blueprint, size, *shape) for shape, count in counts.items())
     steps = steps_per_epoch * settings.epochs
     if settings.steps is not None:
         steps = min(steps, settings.steps)
     return Work(longest, epoch, round(epoch * steps / steps_per_epoch), steps_per_epoch, steps)
 
 
-def step_operations(blueprint: Blueprint, batch_size: int, length: int) -> int:
-    """Of a step over B texts of T tokens."""
+def _first_epoch(blueprint: Blueprint, lengths: np.ndarray) -> Iterator[tuple[int, int | None]]:
+    """Of each step, the tokens of its longest text and, packed, those of all its rows."""
+    settings, data = blueprint.config.train, blueprint.config.data
+    size, seed = settings.batch_size, seed_of(blueprint.config, "data")
+    buckets = bucket_lengths(lengths, data.buckets, data.max_length)
+    packing = Packing.of(lengths, buckets, size, virtual=blueprint.model.virtual.prompt_length)
+    for plan in plan_epoch(lengths, buckets, size * settings.accumulate, seed=seed, epoch=0):
+        shape = packing.shape(plan, lengths, size) if data.packing else None
+        yield plan.length, settings.accumulate * shape.tokens if shape else None
+
+
+def step_operations(blueprint: Blueprint, texts: int, length: int, tokens: int | None = None) -> int:
+    """Of a step over B texts of T tokens; packed, over so many `tokens` of all (see `models.flops`)."""
     sizes = {path: leaf.size for path, leaf in {**blueprint.trainable, **blueprint.frozen}.items()}
     trained = {path: label != peft.FROZEN for path, label in blueprint.labels.items()}
-    return step_flops(blueprint.model, sizes, trained, batch_size, length)
+    return step_flops(blueprint.model, sizes, trained, texts, length, tokens)
 
 
 def measured_rate(blueprint: Blueprint) -> float:

@@ -18,7 +18,7 @@ from jaxpeft.training.adapter_folder import Adapter
 from jaxpeft.training.checkpoint import save_best
 from jaxpeft.training.evaluation import Evaluator
 from jaxpeft.training.loop import Loop, seed_of
-from jaxpeft.training.parallel import Placement, placement
+from jaxpeft.training.parallel import placement
 from jaxpeft.training.position import OnEvaluation
 from jaxpeft.training.progress import Progress
 from jaxpeft.training.report import final_table
@@ -71,7 +71,11 @@ def _train(
     examples = start.prepare_splits(config, splits, model, task, workdir)
     buckets = bucket_lengths(examples["train"].encoded.lengths, config.data.buckets, config.data.max_length)
     _check_alike(model, examples)
-    packs = model.prompt_length() if config.data.packing else None
+    packing = None
+    if config.data.packing:
+        lengths, size = examples["train"].encoded.lengths, config.train.batch_size
+        packing = Packing.of(lengths, buckets, size, parts=place.parts, virtual=model.prompt_length())
+    packs = None if packing is None else packing.virtual
     evaluator = Evaluator(model.graphdef, place, buckets, config.train.eval_batch_size, packs)
     progress = Progress(workdir.tensorboard, silent=not first)
     start.announce(config, model, examples, splits, progress)
@@ -88,7 +92,7 @@ def _train(
         workdir=workdir,
         progress=progress,
         memory=memory,
-        packing=None if packs is None else _packing(config, examples["train"], buckets, packs, place),
+        packing=packing,
         on_evaluation=on_evaluation,
     )
     outcome = loop.run()
@@ -105,18 +109,6 @@ def _train(
     shutil.rmtree(workdir.checkpoints, ignore_errors=True)
     print(final_table(result))
     return result
-
-
-def _packing(config: Config, train: Examples, buckets: tuple[int, ...], virtual: int, place: Placement) -> Packing:
-    return Packing.of(
-        train.encoded.lengths,
-        config.train.batch_size,
-        count=config.data.buckets,
-        longest=buckets[-1],
-        virtual=virtual,
-        parts=place.parts,
-        seed=seed_of(config, "data"),
-    )
 
 
 def _check_alike(model: system.System, examples: Mapping[str, Examples]) -> None:

@@ -116,7 +116,8 @@ def _members(
         buckets = bucket_lengths(examples["train"].encoded.lengths, config.data.buckets, config.data.max_length)
         program = config.peft.lora.rank, config.peft.lora.alpha, buckets
         if program not in evaluators:
-            evaluators[program] = Evaluator(model.graphdef, place, buckets, config.train.eval_batch_size)
+            packs = model.prompt_length() if config.data.packing else None
+            evaluators[program] = Evaluator(model.graphdef, place, buckets, config.train.eval_batch_size, packs)
         folder = Workdir(workdir.members / run.name)
         folder.claim(config)
         yield Member(

@@ -18,7 +18,7 @@ from jaxpeft.peft import Tree, unflatten
 
 Arrays = dict[str, jax.Array]
 LossFunction = Callable[[jax.Array, Arrays], jax.Array]
-INPUTS = ("ids", "mask", "segments", "lengths")
+INPUTS = ("ids", "mask", "segments", "grid")
 
 
 def draw_of(seed: int, number: int) -> np.ndarray:
@@ -38,31 +38,32 @@ def train_step(
 
     `loss_of(logits, micro_batch)` is the weighted sum of the losses of examples, or of words. The step's loss is that
     sum over the sum of weights: of all forward passes and, with `axis`, of all devices, so it does not depend on how
-    a batch is cut. Gradients exist for the trainable tree only. The model has `seen(trainable)` for its leaves.
+    a batch is cut. Each pass divides by the whole weight itself: dividing gradients afterwards would move every one of
+    them once more. They exist for the trainable tree only. The model has `seen(trainable)` for its leaves.
     """
 
-    def loss_sum(trainable: Tree, frozen: Tree, batch: Arrays, draw: jax.Array) -> jax.Array:
+    def share(trainable: Tree, frozen: Tree, batch: Arrays, draw: jax.Array, weight: jax.Array) -> jax.Array:
         model = unflatten(graphdef, {**seen(trainable), **frozen})
         seeds = example_seeds(draw[0], draw[1], batch["example"])
-        return loss_of(model(**{name: batch[name] for name in INPUTS if name in batch}, seeds=seeds), batch)
+        return loss_of(model(**{name: batch[name] for name in INPUTS if name in batch}, seeds=seeds), batch) / weight
 
     def step(trainable: Tree, state: Any, frozen: Tree, batch: Arrays, draw: jax.Array):
         def accumulate(totals, micro_batch):
-            sums = jax.value_and_grad(loss_sum)(trainable, frozen, micro_batch, draw)
+            sums = jax.value_and_grad(share)(trainable, frozen, micro_batch, draw, weight)
             return jax.tree.map(jnp.add, totals, sums), None
 
+        weight = batch["weight"].sum()
+        weight = weight if axis is None else jax.lax.psum(weight, axis)
+        weight = jnp.where(weight > 0, weight, 1.0)  # no word of the batch has a token: nothing to learn, not NaN
         if batch["ids"].shape[0] == 1:  # no scan around a single pass: it would cost a copy of the gradients
             first = jax.tree.map(lambda leaf: leaf[0], batch)
-            totals = jax.value_and_grad(loss_sum)(trainable, frozen, first, draw)
+            totals = jax.value_and_grad(share)(trainable, frozen, first, draw, weight)
         else:
             zeros = jnp.zeros(()), jax.tree.map(jnp.zeros_like, trainable)
             totals, _ = jax.lax.scan(accumulate, zeros, batch)
-        sums = (*totals, batch["weight"].sum())
-        loss, gradients, weight = sums if axis is None else jax.lax.psum(sums, axis)
-        weight = jnp.where(weight > 0, weight, 1.0)  # no word of the batch has a token: nothing to learn, not NaN
-        gradients = jax.tree.map(lambda leaf: leaf / weight, gradients)
+        loss, gradients = totals if axis is None else jax.lax.psum(totals, axis)
         updates, state = update.update(gradients, state, trainable)
-        return optax.apply_updates(trainable, updates), state, loss / weight
+        return optax.apply_updates(trainable, updates), state, loss
 
     return step
 

@@ -47,12 +47,12 @@ class System:
         """Virtual tokens that stand before every text."""
         return peft.unflatten(self.graphdef, {**self.trainable, **self.frozen}).virtual.prompt_length
 
-    def step_flops(self, rows: int, length: int, texts: int = 1) -> int:
-        """Operations of a training step over rows of this length, by the formula of `models.flops`."""
+    def step_flops(self, texts: int, length: int, tokens: int | None = None) -> int:
+        """Operations of a training step over texts of this length, by the formula of `models.flops`."""
         leaves = {**self.trainable, **self.frozen}
         sizes = {path: leaf.size for path, leaf in leaves.items()}
         trained = {path: label != peft.FROZEN for path, label in self.labels.items()}
-        return step_flops(peft.unflatten(self.graphdef, leaves), sizes, trained, rows, length, texts)
+        return step_flops(peft.unflatten(self.graphdef, leaves), sizes, trained, texts, length, tokens)
 
     def trainable_labels(self) -> dict[str, str]:
         """Path -> adapter or head, of the leaves that train."""

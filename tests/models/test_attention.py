@@ -14,7 +14,15 @@ GPU = (9, 0)
 LAYOUTS = {
     "one a row": Layout.one_a_row(np.arange(T) < np.array([[7], [12]])),
     "padding on the left": Layout.one_a_row(np.arange(T) >= np.array([[3], [0]])),
-    "packed": Layout.packed(jnp.array([[3, 5, 2], [4, 0, 0]]), T),
+    "packed": Layout.packed(
+        jnp.array(
+            [
+                [[0, 1, 2, T, T, T], [3, 4, 5, 6, 7, T], [8, 9, T, T, T, T]],
+                [[0, 1, 2, 3, T, T], [T] * 6, [T] * 6],
+            ]
+        ),
+        T,
+    ),
 }
 
 
@@ -49,7 +57,9 @@ def test_both_programs_are_asked_for_the_same(flash, monkeypatch, kind, with_pre
     found, ours = (attention(query, key, value, layout, implementation=how, **settings) for how in ("cudnn", "xla"))
     ((implementation, mask),) = flash
     assert implementation == "cudnn"
-    assert mask.shape == (B, 1, T, T + PREFIX * with_prefix)
+    texts, length = (B * 3, 6) if kind == "packed" else (B, T)  # cuDNN sees each text in a row of its own
+    assert mask.shape == (texts, 1, length, length + PREFIX * with_prefix)
+    assert mask[:, 0, -1].any(axis=-1).all()  # a softmax over nothing is not a number
     np.testing.assert_allclose(found[layout.mask], ours[layout.mask], atol=1e-5)
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from jaxpeft.config import PeftConfig
 from jaxpeft.data.batches import BatchPlan, Targets, assemble
-from jaxpeft.data.packing import assemble_packed, fill, place
+from jaxpeft.data.packing import Shape, assemble_packed, fill, place
 from jaxpeft.data.tokenise import Encoded
 from jaxpeft.models import MODELS
 from jaxpeft.models.dropout import example_seeds
@@ -80,10 +80,10 @@ def test_packed_rows_give_what_single_ones_do(model_type, task, method):
     graphdef, trainable, frozen, model = adapted(model_type, task, method)
     prompt, lengths = model.virtual.prompt_length, LENGTHS + model.virtual.prompt_length
     alone = assemble(BatchPlan(np.arange(len(LENGTHS)), 16), encoded, targets, len(LENGTHS))
-    placed = place(np.arange(len(LENGTHS)), lengths, fill(lengths, ROW))
-    rows = placed.row.max() + 2  # one is empty
-    packed = assemble_packed(placed, encoded, targets, (rows, ROW), prompt)
-    assert rows < len(LENGTHS)
+    shape = Shape(6, ROW, 4, 12 + prompt)  # one row at least is empty
+    placed = place(np.arange(len(LENGTHS)), lengths, fill(lengths, shape))
+    packed = assemble_packed(placed, encoded, targets, shape, prompt)
+    assert 3 <= placed.row.max() + 1 < shape.rows
     expected, expected_gradients = logits_and_gradients(graphdef, trainable, frozen, alone)
     found, gradients = logits_and_gradients(graphdef, trainable, frozen, packed)
     for example, row, slot, start in zip(placed.examples, placed.row, placed.slot, placed.start, strict=True):
@@ -99,8 +99,15 @@ def test_packed_rows_give_what_single_ones_do(model_type, task, method):
     assert largest > 1e-2
 
 
+def grid_of(lengths, length, row):
+    """That of rows of texts of these lengths [B, K]."""
+    first = np.cumsum(lengths, axis=1) - lengths
+    place = np.arange(length)
+    return jnp.asarray(np.where(place < np.array(lengths)[..., None], first[..., None] + place, row))
+
+
 def test_a_layout_says_where_texts_stand():
-    layout = Layout.packed(jnp.array([[3, 2, 0], [0, 0, 0], [1, 2, 3]]), 6)
+    layout = Layout.packed(grid_of([[3, 2, 0], [0, 0, 0], [1, 2, 3]], 4, 6), 6)
     assert layout.mask.astype(int).tolist() == [[1, 1, 1, 1, 1, 0], [0] * 6, [1] * 6]
     assert layout.places[layout.mask].tolist() == [0, 1, 2, 0, 1, 0, 0, 1, 0, 1, 2]
     assert layout.texts[layout.mask].tolist() == [0, 0, 0, 1, 1, 0, 1, 1, 2, 2, 2]
@@ -108,7 +115,26 @@ def test_a_layout_says_where_texts_stand():
     chosen = jnp.array([[1, 1, 0, 1, 1, 1], [0] * 6, [1, 0, 0, 1, 1, 0]], bool)
     assert layout.last(chosen)[0].tolist()[:2] == [1, 4]
     assert layout.last(chosen)[2].tolist() == [0, 1, 4]
-    causal = layout.visible(causal=True)[0, 0].astype(int).tolist()
-    assert causal[2] == [1, 1, 1, 0, 0, 0]
-    assert causal[4] == [0, 0, 0, 1, 1, 0]
-    assert layout.visible(causal=False)[0, 0, 3].astype(int).tolist() == [0, 0, 0, 1, 1, 0]
+
+
+def test_texts_are_taken_apart_and_put_together_again_and_so_are_gradients():
+    layout = Layout.packed(grid_of([[3, 2, 0], [0, 0, 0], [1, 2, 3]], 4, 6), 6)
+    x = jnp.arange(1.0, 37.0).reshape(3, 6, 2)
+    apart = layout.apart(x)
+    assert apart.shape == (9, 4, 2)
+    assert apart[:, :, 0].tolist() == [
+        [1, 3, 5, 0], [7, 9, 0, 0], [0] * 4, *[[0] * 4] * 3, [25, 0, 0, 0], [27, 29, 0, 0], [31, 33, 35, 0]
+    ]  # fmt: skip
+    np.testing.assert_array_equal(layout.together(apart), jnp.where(layout.mask[..., None], x, 0))
+    # What stands behind a text goes nowhere, and what comes back to it is no one's.
+    seen = jax.grad(lambda x: (layout.apart(x) ** 2).sum())(x)
+    np.testing.assert_array_equal(seen, jnp.where(layout.mask[..., None], 2 * x, 0))
+    back = jax.grad(lambda y: (layout.together(y) ** 2).sum())(apart + 1.0)
+    there = layout.grid.reshape(9, 4, 1) < 6
+    np.testing.assert_array_equal(back, jnp.where(there, 2 * (apart + 1.0), 0))
+    # A text that is missing has a token to see: no softmax over nothing.
+    rows = layout.rows_apart().mask
+    assert rows.sum(axis=1).tolist() == [3, 2, 1, 1, 1, 1, 1, 2, 3]
+    assert layout.rows_apart().visible(causal=True)[0, 0].astype(int).tolist() == [
+        [1, 0, 0, 0], [1, 1, 0, 0], [1, 1, 1, 0], [1, 1, 1, 0]
+    ]  # fmt: skip

@@ -11,6 +11,7 @@ import pytest
 from jaxpeft import runtime
 from jaxpeft.data.batches import bucket_lengths
 from jaxpeft.data.load import load
+from jaxpeft.data.packing import Packing
 from jaxpeft.errors import InputError
 from jaxpeft.models.bert import BertForSequenceClassification
 from jaxpeft.tasks.registry import task_of
@@ -34,6 +35,11 @@ def make_loop(config, root):
     train, validation = (prepare(rows, model.encoder, task, None) for rows in (splits.train, splits.validation))
     buckets = bucket_lengths(train.encoded.lengths, config.data.buckets, config.data.max_length)
     place = placement(config.parallel, (config.train.batch_size,), config.mesh)
+    packing, virtual = None, model.prompt_length()
+    if config.data.packing:
+        lengths = train.encoded.lengths
+        packing = Packing.of(lengths, buckets, config.train.batch_size, parts=place.parts, virtual=virtual)
+    packs = virtual if config.data.packing else None
     root.mkdir(exist_ok=True)
     return Loop(
         config,
@@ -43,7 +49,8 @@ def make_loop(config, root):
         validation,
         buckets=buckets,
         placement=place,
-        evaluator=Evaluator(model.graphdef, place, buckets, config.train.eval_batch_size),
+        evaluator=Evaluator(model.graphdef, place, buckets, config.train.eval_batch_size, packs),
+        packing=packing,
         workdir=Workdir(root),
         progress=Progress(),
         memory=runtime.PeakMemory(),

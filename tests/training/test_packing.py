@@ -22,7 +22,7 @@ from jaxpeft.training.workdir import Workdir
 from jaxpeft.validate import validate
 from tests import tiny
 
-PACKED = {"data__packing": True, "train__epochs": 2, "train__accumulate": 2}
+PACKED = {"train__epochs": 2, "train__accumulate": 2}
 
 
 @pytest.mark.parametrize("place", [Placement, Pmap])
@@ -51,8 +51,10 @@ def test_a_packed_run_learns_compiles_few_shapes_and_is_restored_to_the_bit(base
     result = train(config, Workdir(tmp_path / "run"), started=time.time())
     assert result["steps"] == len(made) == 2 * 5
     restored = Restored(tmp_path / "run")
-    shapes = [(*one["ids"].shape, one["lengths"].shape[-1]) for one in made]
-    needed = [restored.system.step_flops(passes * rows, length, texts) for passes, rows, length, texts in shapes]
+    needed = []
+    for one in made:
+        passes, rows, texts, longest = one["grid"].shape
+        needed.append(restored.system.step_flops(passes * rows * texts, longest, one["ids"].size))
     assert result["flops"] == sum(needed)
     report = restored.evaluate("test")
     assert report["against_result"] == {"checked": "to the bit", "same": True, "largest_difference": 0.0}

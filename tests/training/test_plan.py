@@ -42,20 +42,25 @@ def test_an_epoch_has_the_batches_of_the_first_one(base, data, tmp_path):
     loop, found = make_loop(config, tmp_path), plan(config, rate_tflops=1.0)
     assert found.examples == len(loop.train.encoded)
     assert (found.work.steps_per_epoch, found.work.steps) == (loop.steps_per_epoch, loop.total)
-    lengths = [loop._batch(number)[0].length for number in range(loop.steps_per_epoch)]
-    assert len(set(lengths)) == 2
-    of_length = {length: operations(loop.system, config.train.batch_size, length) for length in set(lengths)}
-    assert found.work.epoch == sum(map(of_length.get, lengths))
-    assert found.work.step == of_length[32]
+    batches = [loop._batch(number) for number in range(loop.steps_per_epoch)]
+    assert len({plan.length for plan, _ in batches}) == 2
+    assert any("grid" in batch for _, batch in batches)
+    size = config.train.batch_size
+    done = [
+        operations(loop.system, size, plan.length, batch["ids"].size if "grid" in batch else None)
+        for plan, batch in batches
+    ]
+    assert found.work.epoch == sum(done)
+    assert found.work.step == operations(loop.system, size, 32) > max(done)
     assert found.work.run == 3 * found.work.epoch
     assert found.rate == 1e12
 
 
-def operations(built, batch, length):
+def operations(built, texts, length, tokens=None):
     leaves = {**built.trainable, **built.frozen}
     sizes = {path: leaf.size for path, leaf in leaves.items()}
     trained = {path: label != peft.FROZEN for path, label in built.labels.items()}
-    return step_flops(peft.unflatten(built.graphdef, leaves), sizes, trained, batch, length)
+    return step_flops(peft.unflatten(built.graphdef, leaves), sizes, trained, texts, length, tokens)
 
 
 def test_without_data_examples_are_assumed_and_said_to_be(base):

@@ -42,7 +42,7 @@ def test_what_stays_in_memory_is_what_a_run_builds(base, data, changes):
 
 
 def test_the_programs_are_those_of_a_run(base, data, tmp_path):
-    config = tiny.experiment(base, data, train__epochs=1, train__accumulate=2, data__buckets=1)
+    config = tiny.experiment(base, data, train__epochs=1, train__accumulate=2, data__buckets=1, data__packing=False)
     loop = make_loop(config, tmp_path)
     loop.run()
     drawn = draw(config, CLASSES)
@@ -57,9 +57,27 @@ def test_the_programs_are_those_of_a_run(base, data, tmp_path):
     assert sum(roles.values()) == pytest.approx(whole + planned.temp_size_in_bytes, abs=64)  # each byte has one role
     copies = sum(training_memory(drawn, config.train.batch_size).values()) - sum(roles.values())
     assert copies == 3 * 4 * config.train.batch_size * config.data.max_length * 40  # of the widest matrix's inputs
-    planned = plan_memory.evaluation_program(drawn, config.train.eval_batch_size).compiled().memory_analysis()
-    (ran,) = (found.memory_analysis() for found in loop.evaluator._forward._executables.values())
-    assert planned.temp_size_in_bytes == ran.temp_size_in_bytes
+    assert planned_evaluation(config) == evaluation_of(loop)
+
+
+def test_packed_steps_take_less_than_planned_and_evaluation_what_is_planned(base, data, tmp_path):
+    config = tiny.experiment(base, data, train__epochs=1, train__accumulate=2, data__buckets=1)
+    loop = make_loop(config, tmp_path)
+    loop.run()
+    planned = plan_memory.training_program(draw(config, CLASSES), config.train.batch_size).compiled().memory_analysis()
+    for ran in loop.step_function._executables.values():
+        assert ran.memory_analysis().temp_size_in_bytes < planned.temp_size_in_bytes
+    assert planned_evaluation(config) == evaluation_of(loop)
+
+
+def planned_evaluation(config):
+    program = plan_memory.evaluation_program(draw(config, CLASSES), config.train.eval_batch_size)
+    return program.compiled().memory_analysis().temp_size_in_bytes
+
+
+def evaluation_of(loop):
+    (ran,) = loop.evaluator._forward._executables.values()
+    return ran.memory_analysis().temp_size_in_bytes
 
 
 def test_tokens_have_a_label_each(tagged_base, tagged_data):
