@@ -187,10 +187,11 @@ def _tokens_of(placed: Placed, encoded: Encoded, virtual: int) -> tuple[tuple[np
 def evaluation_shape(length: int, shorter: int, batch_size: int, *, parts: int = 1, virtual: int = 0) -> Shape:
     """The shape in which texts of more than `shorter` tokens, up to `length`, are evaluated.
 
-    Batches of all lengths have about the same number of tokens, those of `batch_size` texts of `TOKENS` each.
+    Batches of all lengths have about the same number of tokens, those of `batch_size` texts of `TOKENS` each. They have
+    room for as many texts as that is of the mean length, which is taken to be in the middle, or the longer half's.
     """
     tokens = max(batch_size // parts * TOKENS, length + virtual)
-    texts = math.ceil(tokens / ((shorter + length) / 2 + virtual))
+    texts = math.ceil(tokens / ((max(shorter, length / 2) + length) / 2 + virtual))
     return Shape(parts, tokens, texts, length + virtual)
 
 

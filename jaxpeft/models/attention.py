@@ -69,20 +69,60 @@ def _in_rows(
         visible = jnp.broadcast_to(visible, (len(query), 1, *sizes))  # cuDNN broadcasts over heads alone
         return jax.nn.dot_product_attention(query, key, value, mask=visible, implementation="cudnn")
 
-    # Recomputed in the backward pass: kept, the weights of all layers would be most of a step's memory where texts
-    # are long, and reading them again takes longer than a product.
-    @jax.checkpoint
-    def weighted(query: jax.Array, key: jax.Array, value: jax.Array) -> jax.Array:
-        if (groups := query.shape[2] // key.shape[2]) > 1:
-            key, value = (jnp.repeat(shared, groups, axis=2) for shared in (key, value))
-        scores = jnp.einsum("BTNH,BSNH->BNTS", query * query.shape[-1] ** -0.5, key)
-        # The lowest float, not -inf: a row of padding alone then stays finite.
-        bias = jnp.where(visible, 0.0, jnp.finfo(jnp.float32).min)
-        weights = jax.nn.softmax(scores.astype(jnp.float32) + bias, axis=-1).astype(value.dtype)
-        weights = _dropped(weights, rate, seeds)
-        return jnp.einsum("BNTS,BSNH->BTNH", weights, value)
+    if (groups := query.shape[2] // key.shape[2]) > 1:
+        key, value = (jnp.repeat(shared, groups, axis=2) for shared in (key, value))
+    # The lowest float, not -inf: a row of padding alone then stays finite.
+    bias = jnp.where(visible, 0.0, jnp.finfo(jnp.float32).min)
+    return _weighted(query * query.shape[-1] ** -0.5, key, value, bias, seeds, rate)
 
-    return weighted(query, key, value)
+
+# Two things are written out that JAX would do otherwise. Weights are not kept for the backward pass: those of all
+# layers would be most of a step's memory where texts are long, and reading them again takes longer than a product. And
+# products leave B N T H, to be transposed afterwards, not B T N H or B N H T: XLA on a CPU is up to twice as fast so.
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(5,))
+def _weighted(
+    query: jax.Array, key: jax.Array, value: jax.Array, bias: jax.Array, seeds: jax.Array | None, rate: float
+) -> jax.Array:
+    """softmax(q k + bias) v of scaled queries, [B, T, N, H] all; bias float32 [B, 1, T or 1, S]."""
+    return _weighted_forward(query, key, value, bias, seeds, rate)[0]
+
+
+def _weighted_forward(query, key, value, bias, seeds, rate):
+    scores = _scores(query, key, bias)
+    highest = scores.max(axis=-1, keepdims=True)
+    weights = jnp.exp(scores - highest)
+    total = weights.sum(axis=-1, keepdims=True)  # divided by where there are T x H numbers, not T x S
+    dropped = _dropped(weights, rate, seeds).astype(value.dtype)
+    y = jnp.einsum("BNTS,BSNH->BNTH", dropped, value) / total
+    y = y.astype(value.dtype).transpose(0, 2, 1, 3)
+    return y, (query, key, value, bias, seeds, y, highest + jnp.log(total))
+
+
+def _weighted_backward(rate, kept, gradient):
+    query, key, value, bias, seeds, y, log_total = kept
+    weights = jnp.exp(_scores(query, key, bias) - log_total)
+    dropped = _dropped(weights, rate, seeds).astype(value.dtype)
+    # The mean that softmax takes off, under its weights: of T x S numbers, and of T x H ones just as well (Dao et al.
+    # 2022, appendix B.2).
+    mean = jnp.einsum("BTNH,BTNH->BNT", gradient.astype(jnp.float32), y.astype(jnp.float32))[..., None]
+    of_weights = jnp.einsum("BTNH,BSNH->BNTS", gradient, value).astype(jnp.float32)
+    of_scores = (weights * (_dropped(of_weights, rate, seeds) - mean)).astype(value.dtype)
+    gradients = (
+        jnp.einsum("BNTS,BSNH->BNTH", of_scores, key),
+        jnp.einsum("BNTS,BTNH->BNSH", of_scores, query),
+        jnp.einsum("BNTS,BTNH->BNSH", dropped, gradient),
+    )
+    return *(leaf.transpose(0, 2, 1, 3) for leaf in gradients), None, None
+
+
+_weighted.defvjp(_weighted_forward, _weighted_backward)
+
+
+def _scores(query: jax.Array, key: jax.Array, bias: jax.Array) -> jax.Array:
+    """float32 [B, N, T, S]."""
+    return jnp.einsum("BTNH,BSNH->BNTS", query, key).astype(jnp.float32) + bias
 
 
 def flash_problems(dtype: str, head_size: int, dropout_rate: float = 0.0, lengths: tuple[int, ...] = ()) -> list[str]:

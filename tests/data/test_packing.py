@@ -149,10 +149,10 @@ def test_a_few_texts_are_evaluated_with_the_next_longer_ones():
         for chosen in ([0, 1, 2, 199], slice(None))
     )
     assert few == [4]
-    assert many == [51, 49, *[12] * 8, 4]  # a batch has room for 256 tokens
+    assert many == [43, 43, 14, *[12] * 8, 4]  # 256 tokens, or so many texts of 6
 
 
 def test_batches_of_all_lengths_have_much_the_same_tokens():
-    assert evaluation_shape(24, 0, 64) == Shape(1, 2048, 171, 24)
+    assert evaluation_shape(24, 0, 64) == Shape(1, 2048, 114, 24)
     assert evaluation_shape(480, 320, 64, parts=2, virtual=10) == Shape(2, 1024, 3, 490)
     assert evaluation_shape(4096, 480, 64) == Shape(1, 4096, 2, 4096)

@@ -7,6 +7,7 @@ import pytest
 
 from jaxpeft.models import attention as module
 from jaxpeft.models.attention import attention, flash_problems
+from jaxpeft.models.dropout import dropout, fold
 from jaxpeft.models.layout import Layout
 
 B, T, N, K, H, PREFIX = 2, 12, 4, 2, 8, 2
@@ -61,6 +62,38 @@ def test_both_programs_are_asked_for_the_same(flash, monkeypatch, kind, with_pre
     assert mask.shape == (texts, 1, length, length + PREFIX * with_prefix)
     assert mask[:, 0, -1].any(axis=-1).all()  # a softmax over nothing is not a number
     np.testing.assert_allclose(found[layout.mask], ours[layout.mask], atol=1e-5)
+
+
+@pytest.mark.parametrize("rate", [0.0, 0.3])
+@pytest.mark.parametrize("causal", [False, True])
+def test_values_and_gradients_are_those_of_the_plain_formula(causal, rate):
+    query, key, value, prefix = arrays()
+    layout, seeds = LAYOUTS["one a row"], jnp.arange(2 * B * T, dtype=jnp.uint32).reshape(B, T, 2)
+
+    def plain(query, key, value, prefix):
+        prefix = prefix.reshape(2, 1, PREFIX, K, H)
+        key, value = (
+            jnp.repeat(jnp.concatenate([jnp.broadcast_to(own, (B, PREFIX, K, H)), x], axis=1), N // K, axis=2)
+            for own, x in zip(prefix, (key, value), strict=True)
+        )
+        seen = jnp.pad(layout.visible(causal=causal), ((0, 0), (0, 0), (0, 0), (PREFIX, 0)), constant_values=True)
+        scores = jnp.einsum("BTNH,BSNH->BNTS", query, key) / H**0.5
+        weights = jax.nn.softmax(jnp.where(seen, scores, -1e30), axis=-1)
+        heads = fold(seeds[:, None], jnp.arange(N)[:, None])
+        weights = dropout(weights, rate, heads, jnp.arange(T + PREFIX))
+        return jnp.einsum("BNTS,BSNH->BTNH", weights, value)
+
+    def ours(query, key, value, prefix):
+        settings = {"causal": causal, "prefix": prefix, "dropout_rate": rate, "seeds": seeds}
+        return attention(query, key, value, layout, **settings)
+
+    wanted = jnp.cos(jnp.arange(B * T * N * H).reshape(B, T, N, H))
+    found, expected = (
+        jax.value_and_grad(lambda *x, of=of: (of(*x) * wanted).sum(), argnums=(0, 1, 2, 3))(query, key, value, prefix)
+        for of in (ours, plain)
+    )
+    for one, other in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-5, rtol=1e-5)
 
 
 def test_no_weights_are_kept_for_the_backward_pass():
