@@ -1,7 +1,7 @@
 """Does batching texts of like length change what is learned? Test scores with it and without, over several seeds.
 
 LoRA on MiniLM, with the steps, rates and scores of `quality_vs_hf_peft`. `grouped` is the default of `data.buckets`;
-`mixed` has a single bucket: a batch is the next texts of a shuffled epoch, all padded to the longest. The difference of
+`mixed` has a single bucket: a batch is the next texts of a shuffled epoch. The difference of
 the means has its 95 % interval (Welch); the same seed shuffles both, yet into different batches.
 
     python -m benchmarks.grouping --data=FOLDER --json=benchmarks/results/grouping.json

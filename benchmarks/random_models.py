@@ -18,7 +18,7 @@ from benchmarks.turns import LeftOutError, Work
 from jaxpeft import peft, runtime
 from jaxpeft.config import Config
 from jaxpeft.data.batches import Batch, BatchPlan, Targets
-from jaxpeft.data.packing import Packing, step_batch
+from jaxpeft.data.packing import step_batch
 from jaxpeft.data.tokenise import Encoded
 from jaxpeft.models.attention import flash_problems
 from jaxpeft.models.flops import step_flops
@@ -152,13 +152,16 @@ def noise(key: jax.Array, shape: tuple[int, ...], dtype: str) -> jax.Array:
     return jax.lax.map(lambda own: 0.02 * jax.random.normal(own, shape[1:], dtype), jax.random.split(key, shape[0]))
 
 
-def batches(case: Case, packing: Packing | None = None) -> Iterator[Batch]:
-    """One batch after the other, assembled when it is asked for, as a run does: [1, B, ...], or packed."""
+def batches(case: Case) -> Iterator[Batch]:
+    """One batch after the other, assembled when it is asked for, as a run does: [1, B, ...].
+
+    A text a row, as a run has it where so little is padding.
+    """
     encoded, size = case.texts(), case.batch
     targets = Targets(case.labels(), np.ones(len(encoded), np.float32))
     for number in itertools.count():
         plan = BatchPlan(np.arange(size) + number % EPOCH * size, case.length)
-        yield step_batch(plan, encoded, targets, size, packing=packing)
+        yield step_batch(plan, encoded, targets, size)
 
 
 def training(case: Case, parallel: str = "jit") -> Work:
@@ -170,8 +173,7 @@ def training(case: Case, parallel: str = "jit") -> Work:
     step = place.compiled(function, donate=(0, 1), batch_argument=3)
     frozen = place.place_frozen(model.frozen)
     trainable, state = place.replicate(model.trainable), place.replicate(update.init(model.trainable))
-    packing = Packing.of(case.texts().lengths, (case.length,), case.batch, parts=place.parts)
-    drawn, loss = batches(case, packing), None
+    drawn, loss = batches(case), None
 
     def take(number: int) -> Any:
         nonlocal trainable, state, loss

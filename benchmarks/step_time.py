@@ -1,11 +1,11 @@
 """Speed on this machine beside torch + PEFT, end to end: examples/s and real tokens/s of training and of prediction.
 
 Both sides run the same encoder on the same token ids, in training with AdamW, clipping and dropout, batch 32; in
-prediction 64, of long texts fewer on our side. The peer runs in both of its trainer's settings: dynamic padding of
-batches in the data's (shuffled) order, its default, and grouped by length; and, with --kept, grouped once more in a
-process that keeps what it frees as ours does (`runtime.keep_freed_memory`), which tells what of the difference is that,
-and takes 12 GB where texts are long. Each side has a process of its own, as users run them, and they take turns of some
-seconds.
+prediction the peer takes 64 texts, ours about as many tokens as 64 short ones have. The peer runs in both of its
+trainer's settings: dynamic padding of batches in the data's (shuffled) order, its default, and grouped by length; and,
+with --kept, grouped once more in a process that keeps what it frees as ours does (`runtime.keep_freed_memory`), which
+tells what of the difference is that, and takes 12 GB where texts are long. Each side has a process of its own, as users
+run them, and they take turns of some seconds.
 
 An epoch's batches are taken in an order in which short and long ones alternate, so that any few of them stand for the
 epoch; rates are of real tokens, and examples/s are those over the mean length of the set: no side gains by the texts
@@ -78,9 +78,9 @@ def our_steps(config: Config, train: Examples, task: Task) -> Iterator[Work]:
     plans = (plan_epoch(lengths, buckets, size, seed=config.seed, epoch=epoch) for epoch in itertools.count())
     epochs = (spread(plan, [batch.length for batch in plan]) for plan in plans)
     first = next(epochs)
-    one_each = {plan.length: plan for plan in first}.values()  # compiled here, before the clock starts
-    trainable, state = model.trainable, update.init(model.trainable)
     packing = Packing.of(lengths, buckets, size)
+    one_each = {(plan.length, packing.shape(plan, lengths, size)): plan for plan in first}.values()  # compiled first
+    trainable, state = model.trainable, update.init(model.trainable)
     for number, plan in enumerate(itertools.chain(one_each, first, itertools.chain.from_iterable(epochs))):
         batch = step_batch(plan, train.encoded, targets, size, packing=packing)
         draw = draw_of(config.seed, number)

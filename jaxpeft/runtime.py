@@ -9,6 +9,8 @@ from pathlib import Path
 
 import jax
 
+from jaxpeft import __version__
+
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "tokenizers", "numpy", "scikit-learn", "qwix")
 
 
@@ -93,7 +95,7 @@ def _anonymous_bytes() -> int:
 def versions() -> dict[str, str]:
     """Versions of what numbers depend on."""
     found = {name: importlib.metadata.version(name) for name in PACKAGES}
-    return {"python": platform.python_version(), **found}
+    return {"python": platform.python_version(), "jaxpeft": __version__, **found}
 
 
 def device() -> dict[str, str | int]:

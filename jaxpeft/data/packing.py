@@ -14,7 +14,7 @@ import numpy as np
 from jaxpeft.data.batches import MULTIPLE, Batch, BatchPlan, Targets, assemble
 from jaxpeft.data.tokenise import Encoded
 
-DEVIATIONS = 3  # standard deviations over the mean: one batch in 700 has more tokens
+DRAWN = 1000  # steps, of which a row's length has room for all
 WORTH = 0.05  # of a bucket's batches: padding that costs as much as taking texts apart for attention, and together
 TOKENS = 32  # a text, where a batch for evaluation holds as many texts as it is said to
 
@@ -54,6 +54,11 @@ def place(examples: np.ndarray, lengths: np.ndarray, row: np.ndarray) -> Placed:
     return Placed(examples[order], row, np.arange(len(row)) - first, before - before[first])
 
 
+def at_least_one(lengths: np.ndarray) -> np.ndarray:
+    """A text without a token has the place of one, as in a row of its own: else it would share another's."""
+    return np.maximum(lengths, 1)
+
+
 def deal(lengths: np.ndarray, rows: int) -> np.ndarray:
     """The row of each text [E], so that all have as many texts and much the same number of tokens.
 
@@ -78,16 +83,26 @@ class Packing:
 
     @classmethod
     def of(
-        cls, lengths: np.ndarray, buckets: Sequence[int], batch_size: int, *, parts: int = 1, virtual: int = 0
+        cls,
+        lengths: np.ndarray,
+        buckets: Sequence[int],
+        batch_size: int,
+        *,
+        passes: int = 1,
+        parts: int = 1,
+        virtual: int = 0,
     ) -> "Packing":
-        """For examples of these lengths [E] in a row for each of `parts` devices."""
-        texts, shapes = batch_size // parts, {}
+        """For steps of some passes over examples of these lengths [E], in a row for each of `parts` devices.
+
+        A row's length is told from batches drawn from its bucket, whatever the order of the examples.
+        """
+        texts, shapes, lengths = batch_size // parts, {}, np.sort(at_least_one(lengths))
         for shorter, length in zip((0, *buckets), buckets, strict=False):
             own = lengths[(lengths > shorter) & (lengths <= length)]
             if not len(own):
                 continue
-            likely = texts * (own.mean() + virtual) + DEVIATIONS * own.std() * math.sqrt(batch_size) / parts
-            tokens = -(-math.ceil(likely) // MULTIPLE) * MULTIPLE
+            drawn = np.random.default_rng(0).choice(own, (DRAWN * passes, batch_size)).sum(axis=1)
+            tokens = -(-(drawn.max() // parts + texts * virtual) // MULTIPLE) * MULTIPLE
             if tokens <= (1 - WORTH) * texts * (length + virtual):
                 shapes[length] = Shape(parts, tokens, texts, length + virtual)
         return cls(shapes, virtual)
@@ -97,7 +112,7 @@ class Packing:
 
         That is so in buckets which are not worth it, and of the few batches with more tokens than a shape foresees.
         """
-        shape = self.shapes.get(plan.length)
+        shape, lengths = self.shapes.get(plan.length), at_least_one(lengths)
         if shape is None:
             return None
         for start in range(0, len(plan.examples), batch_size):
@@ -110,7 +125,7 @@ class Packing:
         self, plan: BatchPlan, encoded: Encoded, targets: Targets, shape: Shape, passes: int, own_rows: np.ndarray
     ) -> Batch:
         """The arrays [A, R, ...] of a step in A passes, as `assemble_packed` has them: those rows that are `own`."""
-        lengths, size = encoded.lengths, shape.rows * shape.texts
+        lengths, size = at_least_one(encoded.lengths), shape.rows * shape.texts
         batches = []
         for start in range(0, passes * size, size):
             examples = plan.examples[start : start + size]
@@ -160,7 +175,7 @@ def assemble_packed(placed: Placed, encoded: Encoded, targets: Targets | None, s
         return array
 
     place = np.arange(shape.length)
-    there = place < encoded.lengths[placed.examples, None] + virtual
+    there = place < at_least_one(encoded.lengths)[placed.examples, None] + virtual
     grid = np.full((shape.rows, shape.texts, shape.length), shape.tokens, np.int32)
     grid[placed.row, placed.slot] = np.where(there, placed.start[:, None] + place, shape.tokens)
     batch: Batch = {"ids": spread(of_tokens, encoded.ids, np.int32), "grid": grid}
@@ -192,7 +207,8 @@ def evaluation_shape(length: int, shorter: int, batch_size: int, *, parts: int =
     """
     tokens = max(batch_size // parts * TOKENS, length + virtual)
     texts = math.ceil(tokens / ((max(shorter, length / 2) + length) / 2 + virtual))
-    return Shape(parts, tokens, texts, length + virtual)
+    most = max(tokens // (shorter + 1 + virtual), 1)
+    return Shape(parts, tokens, min(texts, most), length + virtual)
 
 
 def plan_evaluation_packed(
@@ -207,7 +223,7 @@ def plan_evaluation_packed(
         evaluation_shape(length, shorter, batch_size, parts=parts, virtual=virtual)
         for shorter, length in zip((0, *buckets), buckets, strict=False)
     ]
-    shuffled = np.random.default_rng(0).permutation(len(lengths))
+    lengths, shuffled = at_least_one(lengths), np.random.default_rng(0).permutation(len(lengths))
     bucket_of = np.searchsorted(buckets, lengths[shuffled])
     plans: list[tuple[Placed, Shape]] = []
     left_over = shuffled[:0]
@@ -217,8 +233,8 @@ def plan_evaluation_packed(
         row = fill(lengths[members] + virtual, shape)
         for first in range(0, int(row.max(initial=-1)) + 1, shape.rows):
             own = (row >= first) & (row < first + shape.rows)
-            examples, longer = members[own], shapes[number + 1 : number + 2]
-            if own[-1] and longer and _is_little(lengths[examples] + virtual, longer[0]):
+            examples, more = members[own], (bucket_of > number).any()
+            if own[-1] and more and _is_little(lengths[examples] + virtual, shapes[number + 1]):
                 left_over = examples
             else:
                 plans.append((place(examples, lengths[examples] + virtual, row[own] - first), shape))

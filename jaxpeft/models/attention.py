@@ -69,8 +69,6 @@ def _in_rows(
         visible = jnp.broadcast_to(visible, (len(query), 1, *sizes))  # cuDNN broadcasts over heads alone
         return jax.nn.dot_product_attention(query, key, value, mask=visible, implementation="cudnn")
 
-    if (groups := query.shape[2] // key.shape[2]) > 1:
-        key, value = (jnp.repeat(shared, groups, axis=2) for shared in (key, value))
     # The lowest float, not -inf: a row of padding alone then stays finite.
     bias = jnp.where(visible, 0.0, jnp.finfo(jnp.float32).min)
     return _weighted(query * query.shape[-1] ** -0.5, key, value, bias, seeds, rate)
@@ -85,7 +83,7 @@ def _in_rows(
 def _weighted(
     query: jax.Array, key: jax.Array, value: jax.Array, bias: jax.Array, seeds: jax.Array | None, rate: float
 ) -> jax.Array:
-    """softmax(q k + bias) v of scaled queries, [B, T, N, H] all; bias float32 [B, 1, T or 1, S]."""
+    """softmax(q k + bias) v of scaled queries [B, T, N, H]; key, value [B, S, K, H]; bias float32 [B, 1, T or 1, S]."""
     return _weighted_forward(query, key, value, bias, seeds, rate)[0]
 
 
@@ -95,26 +93,25 @@ def _weighted_forward(query, key, value, bias, seeds, rate):
     weights = jnp.exp(scores - highest)
     total = weights.sum(axis=-1, keepdims=True)  # divided by where there are T x H numbers, not T x S
     dropped = _dropped(weights, rate, seeds).astype(value.dtype)
-    y = jnp.einsum("BNTS,BSNH->BNTH", dropped, value) / total
+    repeated = _repeated(value, query)
+    y = jnp.einsum("BNTS,BSNH->BNTH", dropped, repeated, preferred_element_type=jnp.float32) / total
     y = y.astype(value.dtype).transpose(0, 2, 1, 3)
-    return y, (query, key, value, bias, seeds, y, highest + jnp.log(total))
+    return y, (query, key, value, bias, seeds, y, highest, total)
 
 
 def _weighted_backward(rate, kept, gradient):
-    query, key, value, bias, seeds, y, log_total = kept
-    weights = jnp.exp(_scores(query, key, bias) - log_total)
+    query, key, value, bias, seeds, y, highest, total = kept
+    weights = jnp.exp(_scores(query, key, bias) - highest) / total
     dropped = _dropped(weights, rate, seeds).astype(value.dtype)
     # The mean that softmax takes off, under its weights: of T x S numbers, and of T x H ones just as well (Dao et al.
     # 2022, appendix B.2).
     mean = jnp.einsum("BTNH,BTNH->BNT", gradient.astype(jnp.float32), y.astype(jnp.float32))[..., None]
-    of_weights = jnp.einsum("BTNH,BSNH->BNTS", gradient, value).astype(jnp.float32)
+    of_weights = jnp.einsum("BTNH,BSNH->BNTS", gradient, _repeated(value, query)).astype(jnp.float32)
     of_scores = (weights * (_dropped(of_weights, rate, seeds) - mean)).astype(value.dtype)
-    gradients = (
-        jnp.einsum("BNTS,BSNH->BNTH", of_scores, key),
-        jnp.einsum("BNTS,BTNH->BNSH", of_scores, query),
-        jnp.einsum("BNTS,BTNH->BNSH", dropped, gradient),
-    )
-    return *(leaf.transpose(0, 2, 1, 3) for leaf in gradients), None, None
+    of_query = jnp.einsum("BNTS,BSNH->BNTH", of_scores, _repeated(key, query)).transpose(0, 2, 1, 3)
+    of_key = jnp.einsum("BNTS,BTNH->BNSH", of_scores, query)
+    of_value = jnp.einsum("BNTS,BTNH->BNSH", dropped, gradient)
+    return of_query, _shared(of_key, key), _shared(of_value, value), None, None
 
 
 _weighted.defvjp(_weighted_forward, _weighted_backward)
@@ -122,7 +119,20 @@ _weighted.defvjp(_weighted_forward, _weighted_backward)
 
 def _scores(query: jax.Array, key: jax.Array, bias: jax.Array) -> jax.Array:
     """float32 [B, N, T, S]."""
-    return jnp.einsum("BTNH,BSNH->BNTS", query, key).astype(jnp.float32) + bias
+    return jnp.einsum("BTNH,BSNH->BNTS", query, _repeated(key, query)).astype(jnp.float32) + bias
+
+
+def _repeated(shared: jax.Array, query: jax.Array) -> jax.Array:
+    """[B, S, K, H] as [B, S, N, H]: one for each query. Not kept, as it can be many times as large."""
+    groups = query.shape[2] // shared.shape[2]
+    return shared if groups == 1 else jnp.repeat(shared, groups, axis=2)
+
+
+def _shared(gradient: jax.Array, shared: jax.Array) -> jax.Array:
+    """The gradient [B, S, K, H] of what was repeated, of that of the copies [B, N, S, H]."""
+    batch, heads, length, size = gradient.shape
+    summed = gradient.reshape(batch, shared.shape[2], heads // shared.shape[2], length, size).sum(axis=2)
+    return summed.transpose(0, 2, 1, 3)
 
 
 def flash_problems(dtype: str, head_size: int, dropout_rate: float = 0.0, lengths: tuple[int, ...] = ()) -> list[str]:

@@ -60,7 +60,8 @@ def _first_epoch(blueprint: Blueprint, lengths: np.ndarray) -> Iterator[tuple[in
     settings, data = blueprint.config.train, blueprint.config.data
     size, seed = settings.batch_size, seed_of(blueprint.config, "data")
     buckets = bucket_lengths(lengths, data.buckets, data.max_length)
-    packing = Packing.of(lengths, buckets, size, virtual=blueprint.model.virtual.prompt_length)
+    virtual = blueprint.model.virtual.prompt_length
+    packing = Packing.of(lengths, buckets, size, passes=settings.accumulate, virtual=virtual)
     for plan in plan_epoch(lengths, buckets, size * settings.accumulate, seed=seed, epoch=0):
         shape = packing.shape(plan, lengths, size) if data.packing else None
         yield plan.length, settings.accumulate * shape.tokens if shape else None

@@ -73,8 +73,9 @@ def _train(
     _check_alike(model, examples)
     packing = None
     if config.data.packing:
-        lengths, size = examples["train"].encoded.lengths, config.train.batch_size
-        packing = Packing.of(lengths, buckets, size, parts=place.parts, virtual=model.prompt_length())
+        lengths, size, passes = examples["train"].encoded.lengths, config.train.batch_size, config.train.accumulate
+        virtual = model.prompt_length()
+        packing = Packing.of(lengths, buckets, size, passes=passes, parts=place.parts, virtual=virtual)
     packs = None if packing is None else packing.virtual
     evaluator = Evaluator(model.graphdef, place, buckets, config.train.eval_batch_size, packs)
     progress = Progress(workdir.tensorboard, silent=not first)

@@ -152,7 +152,30 @@ def test_a_few_texts_are_evaluated_with_the_next_longer_ones():
     assert many == [43, 43, 14, *[12] * 8, 4]  # 256 tokens, or so many texts of 6
 
 
+def test_a_bucket_is_not_compiled_for_texts_of_shorter_ones_alone():
+    ((_, shape),) = plan_evaluation_packed(np.array([5, 6]), (8, 24, 480), 64)
+    assert shape == evaluation_shape(8, 4, 64)
+
+
+def test_a_text_without_a_token_has_a_place_of_its_own():
+    lengths = np.array([3, 0, 2])
+    encoded = encoded_of(lengths)
+    ((placed, shape),) = plan_evaluation_packed(lengths, (8,), 8)
+    batch = assemble_packed(placed, encoded, None, shape)
+    places = batch["grid"][0, np.argsort(placed.examples)]
+    assert [int((own < shape.tokens).sum()) for own in places] == [3, 1, 2]
+    assert len(set(places[places < shape.tokens].tolist())) == 6
+    packing = Packing.of(lengths, (8,), 3)
+    plan = BatchPlan(np.arange(3), 8)
+    trained = packing.batch(plan, encoded, targets_of(encoded, False), packing.shape(plan, lengths, 3), 1, np.arange(1))
+    assert (trained["grid"] < packing.shapes[8].tokens).sum() == 6
+
+
+def test_there_is_no_room_for_more_texts_than_can_have_so_many_tokens():
+    assert evaluation_shape(480, 400, 8).texts == 1  # of 480 tokens
+
+
 def test_batches_of_all_lengths_have_much_the_same_tokens():
     assert evaluation_shape(24, 0, 64) == Shape(1, 2048, 114, 24)
-    assert evaluation_shape(480, 320, 64, parts=2, virtual=10) == Shape(2, 1024, 3, 490)
+    assert evaluation_shape(480, 300, 64, parts=2, virtual=10) == Shape(2, 1024, 3, 490)
     assert evaluation_shape(4096, 480, 64) == Shape(1, 4096, 2, 4096)

@@ -105,6 +105,7 @@ def test_no_weights_are_kept_for_the_backward_pass():
 
     kept = jax.tree.leaves(jax.vjp(attend, query, key, value)[1])
     assert max(leaf.size for leaf in kept) == query.size < B * N * T * T
+    assert sum(leaf.size == query.size for leaf in kept) == 2  # itself and what came out: no copies of shared keys
 
 
 @pytest.mark.parametrize(

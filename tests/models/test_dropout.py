@@ -70,8 +70,9 @@ def test_without_seeds_or_rate_nothing_is_dropped():
 
 
 def test_masks_of_tokens_heads_and_keys_are_independent_and_go_by_places_in_a_text():
-    rate, lengths = 0.5, jnp.array([[5, 0, 0], [3, 5, 0]])
-    layout, alone = Layout.packed(lengths, 8), Layout.one_a_row(jnp.ones((1, 5)))
+    rate, none = 0.5, [8] * 5
+    grid = jnp.array([[[0, 1, 2, 3, 4], none, none], [[0, 1, 2, 8, 8], [3, 4, 5, 6, 7], none]])
+    layout, alone = Layout.packed(grid, 8), Layout.one_a_row(jnp.ones((1, 5)))
     seeds = example_seeds(3, 1, np.array([[7, 0, 0], [4, 7, 0]]))
     states = dropout(jnp.ones((2, 8, SIZE)), rate, layout.seeds_of_tokens(seeds)) > 0
     signs = np.where(np.concatenate([states[0, :5], states[1, :3]]), 1.0, -1.0)
@@ -81,9 +82,12 @@ def test_masks_of_tokens_heads_and_keys_are_independent_and_go_by_places_in_a_te
     np.testing.assert_array_equal(
         dropout(jnp.ones((1, 5, SIZE)), rate, alone.seeds_of_tokens(of_one)) > 0, states[:1, :5]
     )
-    weights = _dropped(jnp.ones((2, 400, 8, 8 + 2)), rate, layout.seeds_of_tokens(seeds), layout) > 0  # a prefix of 2
-    np.testing.assert_array_equal(weights[1, :, 3:, :2], weights[0, :, :5, :2])
-    np.testing.assert_array_equal(weights[1, :, 3:, 5:], weights[0, :, :5, 2:7])
-    signs = np.where(weights[0, :, :5, :7].reshape(400, -1), 1.0, -1.0)
+    weights = jnp.ones((6, 400, 5, 5 + 2))  # a prefix of 2
+    weights = _dropped(weights, rate, layout.apart(layout.seeds_of_tokens(seeds))) > 0
+    np.testing.assert_array_equal(weights[4], weights[0])  # the same text in another row, behind another
+    assert (weights[3, :, :3] != weights[0, :, :3]).any()
+    of_alone = _dropped(jnp.ones((1, 400, 5, 5 + 2)), rate, alone.seeds_of_tokens(of_one)) > 0
+    np.testing.assert_array_equal(of_alone, weights[:1])
+    signs = np.where(weights[0].reshape(400, -1), 1.0, -1.0)
     assert abs(signs.mean()) < 5 * signs.size**-0.5
     assert abs(signs.T @ signs / 400 - np.eye(35)).max() < 5.5 * 400**-0.5

@@ -38,7 +38,8 @@ def make_loop(config, root):
     packing, virtual = None, model.prompt_length()
     if config.data.packing:
         lengths = train.encoded.lengths
-        packing = Packing.of(lengths, buckets, config.train.batch_size, parts=place.parts, virtual=virtual)
+        size, passes = config.train.batch_size, config.train.accumulate
+        packing = Packing.of(lengths, buckets, size, passes=passes, parts=place.parts, virtual=virtual)
     packs = virtual if config.data.packing else None
     root.mkdir(exist_ok=True)
     return Loop(
