@@ -13,7 +13,7 @@ from typing import NoReturn
 
 from absl import flags
 
-from jaxpeft.config import Config, leaves, set_leaf
+from jaxpeft.config import Config, leaves, may_be_none, set_leaf
 from jaxpeft.errors import DISK_ERRORS, InputError
 
 NONE = re.compile(r"--?config\.([\w.]+)=None")  # absl's parsers of numbers know no None; validation knows who may be
@@ -31,9 +31,13 @@ def parse(argv: Sequence[str]) -> list[str]:
     argv = list(argv)
     try:
         _check_config_file(argv)
-        cleared = [found[1] for argument in argv if (found := NONE.fullmatch(argument))]
-        rest = flags.FLAGS([_quoted(argument) for argument in argv if not NONE.fullmatch(argument)])
-        for name in cleared:
+        rest = flags.FLAGS([_quoted(argument) for argument in argv if _clears(argument) is None])
+        last = {found[1]: argument for argument in argv if (found := re.match(r"--?config\.([\w.]+)=", argument))}
+        for name, argument in last.items():
+            if _clears(argument) is None:
+                continue
+            if flags.FLAGS.config is None:
+                raise InputError(f"--config.{name} changes a config, and --config=FILE.py names none")
             set_leaf(flags.FLAGS.config, name, None)
         return rest
     except flags.Error as error:
@@ -43,6 +47,12 @@ def parse(argv: Sequence[str]) -> list[str]:
     except (KeyError, AttributeError, TypeError, ValueError) as error:
         # ml_collections lets these out for an override of no field, or of the wrong type.
         report_and_exit(InputError(f"a --config override does not fit: {_first_line(error)}"))
+
+
+def _clears(argument: str) -> str | None:
+    """The field that an argument sets to None, where that is no text: a field of text alone may be called so."""
+    found = NONE.fullmatch(argument)
+    return found[1] if found and may_be_none(found[1]) else None
 
 
 def _quoted(argument: str) -> str:

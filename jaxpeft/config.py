@@ -11,6 +11,7 @@ import functools
 import json
 import os
 import re
+import typing
 from collections.abc import Mapping
 from typing import Any, Optional
 
@@ -250,14 +251,10 @@ def from_dict(values: Mapping[str, Any]) -> Config:
 def settle(config: Config) -> Config:
     """What a command line leaves open, in place: `a,b` as two modules, and paths that hold from any folder."""
     values = leaves(config)
-    for name in ("peft.target_modules", "peft.ia3.feedforward_modules"):
-        parts = (part.strip() for entry in values[name] for part in entry.split(","))
-        set_leaf(config, name, tuple(part for part in parts if part))
-    for name in ("peft.lora.rank_pattern", "peft.lora.alpha_pattern"):
-        set_leaf(config, name, tuple(part for entry in values[name] for part in _divided(entry)))
-    for name in ("population.alphas", "population.learning_rates", "population.head_learning_rates"):
-        parts = (part.strip(" ()[]'\"") for entry in values[name] for part in entry.split(","))
-        set_leaf(config, name, tuple(part for part in parts if part))
+    for name, divided in DIVIDED.items():
+        entries = values[name]
+        if isinstance(entries, tuple | list) and all(isinstance(entry, str) for entry in entries):  # else refused later
+            set_leaf(config, name, tuple(part for entry in entries for part in divided(entry) if part))
     for name in ("model.ref", "peft.init_from", "data.path", "data.split_lists", "data.cache_dir"):
         path = os.path.expanduser(values[name] or "")
         # Else a package, a hub id, nothing, or an error later. A cache is made by the run, and is the same one then.
@@ -266,15 +263,42 @@ def settle(config: Config) -> Config:
     return config
 
 
-def _divided(entries: str) -> list[str]:
+def _modules(entries: str) -> list[str]:
+    return [part.strip() for part in entries.split(",")]
+
+
+def _numbers(entries: str) -> list[str]:
+    return [part.strip(" ()[]'\"") for part in entries.split(",")]
+
+
+def _patterns(entries: str) -> list[str]:
     r"""`a=1,b=2` as two entries. Only a comma after a value divides: a pattern may hold others, as in \d{1,2}."""
     return [part.strip() for part in re.sub(r"(=\s*[-+.\w]+)\s*,", "\\1\n", entries).split("\n") if part.strip()]
+
+
+DIVIDED = {  # field -> what makes several entries of one that a command line gave
+    "peft.target_modules": _modules,
+    "peft.ia3.feedforward_modules": _modules,
+    "peft.lora.rank_pattern": _patterns,
+    "peft.lora.alpha_pattern": _patterns,
+    "population.alphas": _numbers,
+    "population.learning_rates": _numbers,
+    "population.head_learning_rates": _numbers,
+}
 
 
 def set_leaf(config: Any, name: str, value: Any) -> None:
     """Sets the field of a dotted name, in a config or in a block of one."""
     *parents, field = name.split(".")
     setattr(functools.reduce(getattr, parents, config), field, value)
+
+
+def may_be_none(name: str) -> bool:
+    """Whether the field of a dotted name may be None."""
+    hint: Any = Config
+    for part in name.split("."):
+        hint = typing.get_type_hints(hint)[part]
+    return type(None) in typing.get_args(hint)
 
 
 def flatten(nested: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

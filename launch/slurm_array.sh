@@ -10,7 +10,12 @@
 #SBATCH --time=24:00:00
 #SBATCH --output=jaxpeft-study-%A-%a.log
 set -euo pipefail
-cd "${SLURM_SUBMIT_DIR:-$(dirname "${BASH_SOURCE[0]}")/..}"  # Slurm runs a copy of this file elsewhere
+# Slurm runs a copy of this file elsewhere, in the folder that it was sent from or that --chdir names.
+[[ -v SLURM_JOB_ID ]] || cd "$(dirname "${BASH_SOURCE[0]}")/.."
+if [[ ! -f launch/environment.sh ]]; then
+  echo "error: $PWD is not the top of the repository: send the job from there, or with --chdir" >&2
+  exit 2
+fi
 source launch/environment.sh
 
 : "${SLURM_ARRAY_TASK_ID:?start it as an array: sbatch --array=1-8 launch/slurm_array.sh}"
@@ -19,10 +24,7 @@ if (( (SLURM_ARRAY_TASK_MAX - SLURM_ARRAY_TASK_MIN) / step + 1 != SLURM_ARRAY_TA
   echo "error: the array has gaps, and its tasks would leave runs out: give a range, --array=1-8" >&2
   exit 2
 fi
-exec 9> .install.lock  # tasks start at the same time
-flock 9
 find_environment
 install_once requirements.txt
-exec 9>&-
 shard="$(( (SLURM_ARRAY_TASK_ID - SLURM_ARRAY_TASK_MIN) / step + 1 ))/$SLURM_ARRAY_TASK_COUNT"
 exec "$python" -m jaxpeft.study --shard="$shard" "$@"

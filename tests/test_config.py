@@ -70,6 +70,20 @@ def parsed(config_file, *arguments):
     return json.loads(done.stdout)
 
 
+def test_lists_of_numbers_of_a_command_line_are_valid():
+    code = PARSE.replace("settle(main.CONFIG.value)", "main._config()")
+    command = [sys.executable, "-c", code, f"--config={SHIPPED[0]}", "--config.population.learning_rates=1e-4,3e-4"]
+    done = subprocess.run(command, cwd=tiny.ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["population.learning_rates"] == ["1e-4", "3e-4"]
+
+
+def test_none_is_a_word_where_a_field_is_text():
+    found = parsed(SHIPPED[0], "--config.data.negative_label=None", "--config.train.clip=None")
+    assert (found["data.negative_label"], found["train.clip"]) == ("None", None)
+    assert parsed(SHIPPED[0], "--config.train.clip=None", "--config.train.clip=2.0")["train.clip"] == 2.0
+
+
 @pytest.mark.parametrize(
     ("text", "entries"),
     [("('query','key')", ["query", "key"]), ("query,key", ["query", "key"]), ("query", ["query"]), ("()", [])],

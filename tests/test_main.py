@@ -45,15 +45,25 @@ def refused(cli, tmp_path):
         ("--workdri=x", ["workdri"]),
         ("--mode=fly", ["--mode=fly", "train|evaluate|predict"]),
         ("stray", ["unexpected argument 'stray'"]),
-        ("--data=/notes", ["--data is for --mode=evaluate or predict", "train reads data.path and model.ref"]),
+        ("--data=/notes", ["--data is for --mode=evaluate;", "train reads data.path and model.ref"]),
         ("--split=train", ["--mode=train: --split is for --mode=evaluate"]),
         ("--card=t4-16g", ["--card is for --mode=plan"]),
+        ("--config.peft.lora.alpha_pattern=query=x,value=8", ["'query=x' gives 'x', expected a number above 0"]),
+        ("--config.peft.lora.rank_pattern=query=4,query=8", ["rank_pattern has 'query' twice"]),
+        ("--config.peft.target_modules=(1, 2)", ["peft.target_modules is (1, 2), expected tuple[str, ...]"]),
+        ("--config.train.epochs=None", ["train.epochs=None"]),
     ],
 )
 def test_a_bad_flag_is_named(refused, config_file, override, fragments):
     message = refused(f"--config={config_file()}", override)
     for fragment in fragments:
         assert fragment in message
+
+
+def test_a_mode_that_works_alone_is_refused_as_one_of_several(refused, monkeypatch):
+    for name, value in {"SLURM_STEP_NODELIST": "node[1-2]", "SLURM_PROCID": "1", "SLURM_NTASKS": "2"}.items():
+        monkeypatch.setenv(name, value)
+    assert "--mode=predict is for one process" in refused("--mode=predict", "--workdir=somewhere")
 
 
 def test_several_unknown_fields_are_named_together(refused, config_file):

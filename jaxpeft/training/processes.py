@@ -18,6 +18,7 @@ from jax.experimental import multihost_utils
 
 from jaxpeft.errors import InputError
 
+START_SECONDS = 3600  # until the last one is there: a cluster may have no room for it yet
 HEARTBEAT_SECONDS = 20  # after which the others take a silent process for dead, and end
 SHUTDOWN_SECONDS = 3600  # the first may still score, draw and export while the others are done
 
@@ -54,6 +55,7 @@ def _initialize(coordinator: str | None, processes: int | None, process: int | N
         return False
     initialize = functools.partial(
         jax.distributed.initialize,
+        initialization_timeout=START_SECONDS,
         heartbeat_timeout_seconds=HEARTBEAT_SECONDS,
         shutdown_timeout_seconds=SHUTDOWN_SECONDS,
     )
@@ -80,7 +82,8 @@ def in_cluster() -> bool:
     """
     found = os.environ
     if "SLURM_STEP_NODELIST" in found and "SLURM_PROCID" in found:  # of a step: `sbatch` alone sets neither
-        return int(found.get("SLURM_NTASKS", "1")) > 1
+        # A shell that `salloc` opened is a step of one task, in a job of many.
+        return int(found.get("SLURM_STEP_NUM_TASKS", found.get("SLURM_NTASKS", "1"))) > 1
     if int(found.get("OMPI_COMM_WORLD_SIZE", "1")) > 1:
         if "OMPI_MCA_orte_hnp_uri" not in found:
             raise InputError(

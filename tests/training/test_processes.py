@@ -121,6 +121,7 @@ OPEN_MPI = {"OMPI_MCA_orte_hnp_uri": "1.0;tcp://127.0.0.1:1", "OMPI_COMM_WORLD_S
         ({}, False),
         (SLURM, True),
         (SLURM | {"SLURM_NTASKS": "1"}, False),
+        (SLURM | {"SLURM_STEP_NUM_TASKS": "1"}, False),  # the shell of salloc
         ({"SLURM_NTASKS": "2"}, False),  # in a script of sbatch, beside the steps
         (OPEN_MPI, True),
         (OPEN_MPI | {"OMPI_COMM_WORLD_SIZE": "1"}, False),
