@@ -70,7 +70,6 @@ def _refuse_stray_flags() -> None:
     readers = (
         ((BASE, ALLOW_OTHER_BASE), ("evaluate", "predict", "export", "merge")),
         ((DATA, SPLIT), ("evaluate",)),
-        ((WORKDIR,), ("train", "evaluate", "predict", "export", "merge")),
         ((COORDINATOR, PROCESSES, PROCESS), ("train",)),
         ((INPUT,), ("predict",)),
         ((OUTPUT,), ("predict", "export", "merge")),
