@@ -14,7 +14,7 @@ from jaxpeft.data.synthetic.clinic_sentences import Piece, fill, sentence
 from jaxpeft.data.synthetic.marked_text import FLAWS, MarkedText, annotations, truth_row, xml
 
 VERSION = 1  # of what is written for given arguments
-MINIMUM = 2  # documents: one to train on and one to test on
+MINIMUM = 3  # documents: two to train on, one of which may become validation, and one to test on
 _TRAIN = 0.61
 _TYPES = {
     "problem": "PROBLEM", "test": "TEST", "treatment": "TREATMENT", "dept": "CLINICAL_DEPT",
