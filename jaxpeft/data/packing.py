@@ -102,7 +102,7 @@ class Packing:
             if not len(own):
                 continue
             drawn = np.random.default_rng(0).choice(own, (DRAWN * passes, batch_size)).sum(axis=1)
-            tokens = -(-(drawn.max() // parts + texts * virtual) // MULTIPLE) * MULTIPLE
+            tokens = -(-(int(drawn.max()) // parts + texts * virtual) // MULTIPLE) * MULTIPLE
             if tokens <= (1 - WORTH) * texts * (length + virtual):
                 shapes[length] = Shape(parts, tokens, texts, length + virtual)
         return cls(shapes, virtual)
