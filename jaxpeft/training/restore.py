@@ -182,7 +182,7 @@ class Restored(Finished):
         return self._evaluator.logits(self._placed, self._frozen, examples)
 
     def _compare(self, report: dict[str, Any], recorded: dict[str, Any]) -> dict[str, Any]:
-        """Whether the metrics equal the run's: to the bit on the same kind of machine by the same versions, else to 1e-5."""
+        """Whether the metrics equal the run's: to the bit on a machine with versions like its own, else within 1e-5."""
         same_machine = all(report[name] == self.result[name] for name in ("device", "versions"))
         ours, theirs = flatten(report["metrics"]), flatten(recorded)
         differences = [
