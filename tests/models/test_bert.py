@@ -71,9 +71,9 @@ def test_rematerialisation_changes_no_gradient(base):
         lowered = jax.jit(jax.grad(loss)).lower(model.trainable)
         return lowered.compile()(model.trainable), lowered.as_text().count("optimization_barrier")
 
-    plain, attention_alone = gradients()
+    plain, without = gradients()
     again, with_layers = gradients(model__remat=True)
-    assert with_layers > attention_alone > 0  # each keeps a second forward pass apart from the first
+    assert with_layers > without  # what keeps a second forward pass apart from the first
     for path, leaf in plain.items():
         np.testing.assert_allclose(again[path], leaf, atol=1e-5 * float(abs(leaf).max()) + 1e-7, err_msg=path)
 

@@ -71,7 +71,7 @@ def head_only(tmp_path_factory, data):
 
 
 def test_each_epoch_takes_every_example_once_in_an_order_of_its_own(head_only, tmp_path):
-    loop = make_loop(head_only(train__batch_size=4, train__accumulate=2), tmp_path)
+    loop = make_loop(head_only(train__batch_size=4, train__accumulate=2, data__packing=False), tmp_path)
     orders = []
     for epoch in range(2):
         plans, batches = zip(
@@ -104,7 +104,7 @@ def test_it_stops_when_the_seconds_are_used_up(head_only, tmp_path, monkeypatch)
     clock = types.SimpleNamespace(perf_counter=lambda: next(ticks), monotonic=lambda: 0.0, time=lambda: 0.0)
     monkeypatch.setattr(loop_module, "time", clock)
     monkeypatch.setattr(position_module, "time", clock)
-    outcome = make_loop(head_only(train__seconds=12.0), tmp_path).run()
+    outcome = make_loop(head_only(train__seconds=12.0, data__packing=False), tmp_path).run()
     assert outcome.position.stopped == "seconds"
     assert 5 < outcome.position.step < 20
     assert outcome.position.train_seconds >= 12
@@ -177,7 +177,7 @@ def test_frozen_leaves_stay_as_they_were_and_each_mode_is_traced_once_a_bucket(b
         return original(self, ids, *arguments, seeds=seeds, **others)
 
     monkeypatch.setattr(BertForSequenceClassification, "__call__", counted)
-    loop = make_loop(tiny.experiment(base, data), tmp_path)
+    loop = make_loop(tiny.experiment(base, data, data__packing=False), tmp_path)
     before = {path: np.array(leaf) for path, leaf in loop.system.frozen.items()}
     started = {path: np.array(leaf) for path, leaf in loop.system.trainable.items()}
     outcome = loop.run()
@@ -203,7 +203,8 @@ def test_an_optimizer_step_accumulates_what_it_is_told_to(head_only, tmp_path):
 
 
 def test_operations_are_those_of_the_batches_at_their_padded_lengths(head_only, tmp_path):
-    config = head_only(train__steps=13, train__batch_size=4, train__accumulate=2, data__buckets=2)
+    cut = {"train__steps": 13, "train__batch_size": 4, "train__accumulate": 2, "data__buckets": 2}
+    config = head_only(**cut, data__packing=False)
     loop = make_loop(config, tmp_path)
     lengths = [loop.plan(step).length for step in range(13)]
     assert len(set(lengths)) == 2
