@@ -1,9 +1,12 @@
 """Each made-up corpus, read by the reader of the real one, is what its generator says that it is."""
 
+import re
 from collections import Counter
 from pathlib import Path
 
 import pytest
+from sklearn.feature_extraction.text import CountVectorizer
+from sklearn.linear_model import LogisticRegression
 
 from jaxpeft.config import DataConfig, SyntheticConfig
 from jaxpeft.data import synthetic
@@ -187,6 +190,31 @@ def test_i2b2_2014_has_every_flaw_and_type(twins):
     assert max(Counter(row["patient"] for row in truth).values()) > 3
 
 
+def test_i2b2_2014_marks_what_identifies_wherever_it_stands(twins):
+    _, truth = twins("i2b2_2014")
+    words = {"AGE": r"\d+(?=\syear\sold)", "DEPARTMENT": r"\b(Cardiology|Neurology|Surgery)\b"}
+    for name, pattern in words.items():
+        found = [(row, match.span()) for row in truth for match in re.finditer(pattern, row["text"])]
+        marked = [[*span, name] in row["spans"] for row, span in found]
+        assert len(found) > 20
+        assert sum(marked) > 0.9 * len(marked)  # some are flawed, as others are
+
+
+def test_i2b2_2014_tests_names_that_training_lacks(twins):
+    _, truth = twins("i2b2_2014")
+    names = {
+        split: {
+            row["text"][start:end].split()[-1]
+            for row in truth
+            if row["split"] == split
+            for start, end, type in row["spans"]
+            if type in ("PATIENT", "DOCTOR")
+        }
+        for split in ("train", "test")
+    }
+    assert len(names["test"] - names["train"]) > 0.2 * len(names["test"])
+
+
 # MedNLI
 
 
@@ -203,6 +231,18 @@ def test_mednli(twins, documents, seed):
     assert len({text for text, _ in pairs}) == len({doc for _, doc in pairs}) == len(set(pairs))
     assert len(truth) == 3 * documents
     assert {row["label"] for row in truth} == {"contradiction", "entailment", "neutral"}
+
+
+def test_a_second_sentence_of_mednli_alone_does_not_tell_the_label(twins):
+    _, truth = twins("mednli", 800, 0)
+    split = {
+        name: [row for row in truth if (row["split"] == "train") == (name == "train")] for name in ("train", "test")
+    }
+    words = CountVectorizer(ngram_range=(1, 2), min_df=2)
+    found = words.fit_transform(row["text_pair"] for row in split["train"])
+    model = LogisticRegression(max_iter=1000).fit(found, [row["label"] for row in split["train"]])
+    test = words.transform(row["text_pair"] for row in split["test"])
+    assert model.score(test, [row["label"] for row in split["test"]]) < 0.42
 
 
 # All of them

@@ -20,7 +20,10 @@ _MAIN = SECTIONS[:3]  # one of them at least makes a note of use
 _TERSE = ("physical exam", "medications on admission")  # where a death is mentioned and not told
 _NEXT_HEADER = re.compile(rb"\n[ \t\r]*\n[ \t]*[^\n:().|\\\d]+:")
 _DEATH_WORDS = ("expired", "died", "passed", "deceased", "death")  # each phrase has one; looked for first, being fast
-_DEATH = re.compile(r"(?i)\b(patient|pt)\.?\s+((had|has)\s+)?(expired|died|passed\s+away|deceased)\b")
+_DEATH = re.compile(  # with an article and a date, which would mark the deaths once the phrase is gone
+    r"(?i)\b(the\s+)?(patient|pt)\.?\s+((had|has)\s+)?(expired|died|passed\s+away|deceased)\b"
+    r"(\s+(on\s+)?\[\*\*[^\]]*\*\*\])?"
+)
 _DEATH_TOLD = re.compile(r"(?i)\b(s?he\s+expired|pronounced\s+expired|time\s+of\s+death)\b")
 
 

@@ -16,12 +16,14 @@ from jaxpeft.data.synthetic.clinic_sentences import sentence
 from jaxpeft.data.synthetic.marked_text import MarkedText, annotations, truth_row, xml
 from jaxpeft.data.synthetic.phi_words import BODY, HEADS, TAILS, identifier
 
-VERSION = 1  # of what is written for given arguments
+VERSION = 2  # of what is written for given arguments
 MINIMUM = 3  # documents: one of each folder
 _SHARES = (0.4, 0.21, 0.39)  # of documents, by folder
 _MISSED, _WIDTH = 0.01, 72
 _ELEMENT = {name: element for element, names in TYPES.items() for name in names}
-_IDENTIFYING = re.compile(r"M[rs]\. \w+")
+_NAME = re.compile(r"M[rs]\. \w+")
+_AGE = re.compile(r"\d+(?= year old)")
+_DEPARTMENT = re.compile(r"\b(Cardiology|Neurology|Surgery)\b")
 _SLOT = re.compile(r"\{([A-Z-]+)\}")
 
 
@@ -69,10 +71,7 @@ def _note(rng: Random) -> MarkedText:
     for _ in range(rng.randint(2, 6)):
         note.add("\n")
         for _ in range(rng.randint(1, 5)):
-            if rng.random() < 0.5:
-                _write(rng, note, rng.choice(BODY))
-            else:
-                note.add(_prose(rng))
+            _write(rng, note, rng.choice(BODY) if rng.random() < 0.5 else _prose(rng))
             note.add(" ")
         note.add("\n")
     note.add("\n")
@@ -92,9 +91,10 @@ def _write(rng: Random, note: MarkedText, template: str) -> None:
 
 
 def _prose(rng: Random) -> str:
-    """A clinical sentence as it is typed: without spaces before marks, and without anybody's name."""
+    """A template of a clinical sentence as it is typed: no spaces before marks, and slots for what identifies."""
     told = " ".join(piece.text for piece in sentence(rng).pieces)
-    told = _IDENTIFYING.sub("the patient", told).replace("in 2011", "last year")
+    told = _NAME.sub("the patient", told).replace("in 2011", "last year")
+    told = _DEPARTMENT.sub("{DEPARTMENT}", _AGE.sub("{AGE}", told))
     return html.unescape(re.sub(r" (?=[.,;:]( |$)|&apos;)", "", told))
 
 

@@ -17,7 +17,7 @@ from jaxpeft.data.readers.mimic3_triage import TRIAGE_CODES
 from jaxpeft.data.synthetic import mimic3_notes as notes
 from jaxpeft.data.synthetic.mimic3_outcomes import Condition
 
-VERSION = 2  # of what is written for given arguments
+VERSION = 3  # of what is written for given arguments
 
 _CLASSES = tuple(TRIAGE_CODES)
 _SHARES = {
@@ -162,7 +162,7 @@ def _give_patient(rng: Random, visits: list[_Admission], patient: int) -> int:
             stay.abbreviated = rng.random() < 0.03
             stay.died = stay.condition.dies(rng, stay.facts.age)
         if stay.died:
-            stay.death = rng.choices((notes.SILENT, notes.MENTIONED, notes.TOLD), (0.8, 0.12, 0.08))[0]
+            stay.death = rng.choices((notes.SILENT, notes.MENTIONED, notes.TOLD), (0.62, 0.3, 0.08))[0]
             return number
     return len(visits)
 

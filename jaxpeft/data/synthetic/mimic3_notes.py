@@ -109,7 +109,7 @@ class _Adult:
         rng = self.rng
         found = [self.stay.condition.exam(rng), *rng.sample(words.EXAM, 1 + min(12, self._some(3)))]
         if self.stay.death == MENTIONED:
-            return "Physical Exam:\n" + "\n".join([*found, say(rng, rng.choice(outcomes.DEATHS_MENTIONED))])
+            found.append(say(rng, rng.choice(outcomes.DEATHS_MENTIONED)))
         return self._section("Physical Exam", 0.4, "\n".join(found))
 
     def _course(self) -> list[str]:

@@ -51,7 +51,7 @@ STEADY_EXAM = (
     "General: well appearing, conversant", "Neuro: walks in the room without help", "Skin: warm, well perfused",
     "VS: T 98.2 HR 72 BP 124/76 RR 14 O2 99%",
 )  # fmt: skip
-DEATHS_MENTIONED = ("patient expired {date}", "Pt. had died by the time of this note", "the patient has passed away")
+DEATHS_MENTIONED = ("patient expired {date}", "Pt. had died", "the patient has passed away", "pt deceased on {date}")
 DEATHS_TOLD = (
     "was pronounced expired with the family at the bedside", "time of death was called by {doctorly}",
     "was made comfortable, and pt expired on day {few}", "the patient died despite all measures",

@@ -7,28 +7,39 @@ _FIRST = (
     "Noriko", "Frances", "Oscar", "Beatrice", "Ivan", "Lucille", "Abdul", "Martha", "Clyde", "Wanda", "Ezra",
     "Paula", "Hugo",
 )  # fmt: skip
+# Put together from two parts, so that there are hundreds and a test document has many that training lacks.
 _LAST = (
-    "Reese", "Vance", "Okafor", "Lindqvist", "Marsh", "Delgado", "Pruitt", "Yamada", "Bellamy", "Nowak", "Quinn",
-    "Holloway", "Santoro", "Whitaker", "Ferrell", "Osei", "Castellano", "Mercado", "Tillman", "Voss", "Underhill",
-    "Kaplan", "Ibarra", "Thornton", "Gaines", "Zamora", "Petrov", "Ashford", "Lockwood", "Mehta",
+    ("Ash", "Bell", "Cald", "Del", "Ester", "Fair", "Gold", "Hol", "Iver", "Kap", "Lind", "Mar", "Now", "Oka", "Pem",
+     "Quin", "Ros", "San", "Thorn", "Under", "Vand", "Whit", "Yam", "Zam"),
+    ("ford", "amy", "well", "gado", "hazy", "child", "berg", "loway", "sen", "lan", "qvist", "shall", "ak", "for",
+     "brook", "tero", "etti", "ton", "hill", "erlin", "aker", "ada", "ora", "ovic"),
 )  # fmt: skip
 _PLACES = (
-    "Fairmont", "Cedar Falls", "Holyoke", "Bridgeton", "Ashland", "Norwood", "Eastport", "Granville", "Lakemont",
-    "Westbury", "Millbrook", "Danvers", "Salem Heights", "Harborview", "Pinecrest", "Stonebridge", "Rockford",
-    "Oakdale",
+    ("Ash", "Bridge", "Cedar", "Dan", "East", "Fair", "Gran", "Har", "Hol", "Lake", "Mill", "Nor", "Oak", "Pine",
+     "Rock", "Stone", "Under", "West"),
+    ("land", "ton", " Falls", "vers", "port", "mont", "ville", "bor", "yoke", "bury", "brook", "wood", "dale", "crest",
+     "ford", " Heights", " Springs"),
 )  # fmt: skip
 _STATES = ("Ohio", "Massachusetts", "Vermont", "Texas", "MA", "NH", "Oregon", "Maine", "Georgia", "Iowa")
 _COUNTRIES = ("Peru", "Portugal", "Vietnam", "Haiti", "Ukraine", "Kenya", "Ireland", "Guatemala", "Thailand", "Canada")
+_STANDING = ("", "", "retired ", "part time ", "former ", "self-employed ")
 _WORK = (
-    "retired machinist", "school teacher", "carpenter", "bus driver", "paralegal", "nurse", "electrician", "farmer",
+    "machinist", "school teacher", "carpenter", "bus driver", "paralegal", "nurse", "electrician", "farmer",
     "librarian", "software engineer", "chef", "postal worker", "real estate agent", "welder", "bookkeeper",
 )  # fmt: skip
-_FIRMS = (
-    "Johnson & Barlow", "Northgate Foods", "Tri-County Transit", "Apex Plumbing", "Halden Insurance", "Kline & Sons",
-    "Meridian Textiles", "the Rotary Club", "Bluefield University",
-)  # fmt: skip
+_TRADES = (
+    "Foods",
+    "Transit",
+    "Plumbing",
+    "Insurance",
+    "Textiles",
+    "Rotary Club",
+    "University",
+    "Roofing",
+    "Savings Bank",
+)
+_LANDMARKS = ("Lake {0}", "Route #", "the {0} Bridge", "Mount {0}", "Pier ##", "Camp {0}")
 _UNITS = ("Cardiology", "Internal Medicine", "CCU", "Radiology", "Surgical Oncology", "Neurology", "Orthopedics", "GI")
-_LANDMARKS = ("Lake Winola", "Route 9", "the Harmon Bridge", "Mount Ardell", "Pier 14", "Camp Wendover")
 _MONTHS = ("January", "March", "April", "June", "August", "October", "December")
 
 
@@ -37,8 +48,20 @@ def identifier(rng: Random, type: str) -> str:
     return str(_MAKERS[type](rng))
 
 
+def _surname(rng: Random) -> str:
+    return "".join(map(rng.choice, _LAST))
+
+
+def _place(rng: Random) -> str:
+    return "".join(map(rng.choice, _PLACES))
+
+
+def _firm(rng: Random) -> str:
+    return f"{_surname(rng)} & {_surname(rng)}" if rng.random() < 0.3 else f"{_place(rng)} {rng.choice(_TRADES)}"
+
+
 def _name(rng: Random) -> str:
-    first, last = rng.choice(_FIRST), rng.choice(_LAST)
+    first, last = rng.choice(_FIRST), _surname(rng)
     forms = (f"{first} {last}", f"{last}, {first}", last, f"{first} {rng.choice('ABCDEJLM')}. {last}", last.upper())
     return rng.choices(forms, (5, 2, 3, 2, 1))[0]
 
@@ -60,29 +83,29 @@ def _digits(rng: Random, pattern: str) -> str:
 
 
 def _site(rng: Random) -> str:
-    return rng.choice(_PLACES).replace(" ", "").lower() + ".org"
+    return _place(rng).replace(" ", "").lower() + ".org"
 
 
 _MAKERS = {
     "PATIENT": _name,
     "DOCTOR": _name,
     "USERNAME": lambda rng: _digits(rng, rng.choice(("??#", "??##", "?##", "??###"))).lower(),
-    "PROFESSION": lambda rng: rng.choice(_WORK),
+    "PROFESSION": lambda rng: rng.choice(_STANDING) + rng.choice(_WORK),
     "ROOM": lambda rng: _digits(rng, rng.choice(("###", "?#-###", "Bay #", "#?##"))),
     "DEPARTMENT": lambda rng: rng.choice(_UNITS),
-    "HOSPITAL": lambda rng: rng.choice(_PLACES) + rng.choice((" General Hospital", " Medical Center", " Clinic", "")),
-    "ORGANIZATION": lambda rng: rng.choice(_FIRMS),
-    "STREET": lambda rng: f"{rng.randint(2, 990)} {rng.choice(_LAST)} {rng.choice(('Street', 'Lane', 'Avenue', 'Rd'))}",
-    "CITY": lambda rng: rng.choice(_PLACES),
+    "HOSPITAL": lambda rng: _place(rng) + rng.choice((" General Hospital", " Medical Center", " Clinic", "")),
+    "ORGANIZATION": _firm,
+    "STREET": lambda rng: f"{rng.randint(2, 990)} {_surname(rng)} {rng.choice(('Street', 'Lane', 'Avenue', 'Rd'))}",
+    "CITY": _place,
     "STATE": lambda rng: rng.choice(_STATES),
     "COUNTRY": lambda rng: rng.choice(_COUNTRIES),
     "ZIP": lambda rng: _digits(rng, rng.choice(("#####", "#####", "#####-####"))),
-    "LOCATION-OTHER": lambda rng: rng.choice(_LANDMARKS),
+    "LOCATION-OTHER": lambda rng: _digits(rng, rng.choice(_LANDMARKS)).replace("{0}", _surname(rng)),
     "AGE": lambda rng: str(rng.randint(18, 99)),
     "DATE": _date,
     "PHONE": lambda rng: _digits(rng, rng.choice(("(###) ###-####", "###-###-####", "###-####", "x#####"))),
     "FAX": lambda rng: _digits(rng, rng.choice(("(###) ###-####", "###-###-####"))),
-    "EMAIL": lambda rng: f"{rng.choice(_LAST).lower()}{rng.randint(1, 99)}@{_site(rng)}",
+    "EMAIL": lambda rng: f"{_surname(rng).lower()}{rng.randint(1, 99)}@{_site(rng)}",
     "URL": lambda rng: f"www.{_site(rng)}/{_digits(rng, '??##').lower()}",
     "IPADDR": lambda rng: ".".join(str(rng.randint(1, 254)) for _ in range(4)),
     "SSN": lambda rng: _digits(rng, "###-##-####"),
