@@ -12,7 +12,7 @@ from collections.abc import Mapping
 
 from jaxpeft.data.readers import FORMATS
 from jaxpeft.study.design import Choice, Grid, Study
-from jaxpeft.study.models import SHORT_RUN_RATES
+from jaxpeft.study.models import FULL_RATE, IA3_RATE, LORA_RATE
 
 STAND_INS = (
     "mimic_triage",
@@ -42,7 +42,7 @@ def get_study(corpora: Mapping[str, str]) -> Study:
             )
         },
         fields={"train.epochs": 3, "data.buckets": 3, "data.max_length": 128, "data.synthetic.documents": 1300},
-        rules=SHORT_RUN_RATES,
+        rules=(FULL_RATE, LORA_RATE, IA3_RATE),
         prices={"cpu": 0.10, "h100": 3.00},
         price_source="assumed, USD an hour of a machine: put your own here",
         reference={"model": "MiniLM", "method": "full"},

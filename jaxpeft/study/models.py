@@ -57,22 +57,20 @@ def choices(*names: str) -> tuple[Choice, ...]:
 
 
 # Not the paper's: for a small encoder and minutes. At IA3's rate LoRA leaves some seeds at the majority answer.
-SHORT_RUN_RATES = (
-    Rule(
-        {"method": "full"},
-        "full fine-tuning: learning rate 1e-4, 1e-3 for the head",
-        {"train.learning_rate": 1e-4, "train.head_learning_rate": 1e-3},
-    ),
-    Rule(
-        {"method": "lora"},
-        "LoRA: learning rate 1e-3, 3e-3 for the head",
-        {"train.learning_rate": 1e-3, "train.head_learning_rate": 3e-3},
-    ),
-    Rule(
-        {"method": "ia3"},
-        "IA3: learning rate 3e-3, 1e-2 for the head",
-        {"train.learning_rate": 3e-3, "train.head_learning_rate": 1e-2},
-    ),
+FULL_RATE = Rule(
+    {"method": "full"},
+    "full fine-tuning: learning rate 1e-4, 1e-3 for the head",
+    {"train.learning_rate": 1e-4, "train.head_learning_rate": 1e-3},
+)
+LORA_RATE = Rule(
+    {"method": "lora"},
+    "LoRA: learning rate 1e-3, 3e-3 for the head",
+    {"train.learning_rate": 1e-3, "train.head_learning_rate": 3e-3},
+)
+IA3_RATE = Rule(
+    {"method": "ia3"},
+    "IA3: learning rate 3e-3, 1e-2 for the head",
+    {"train.learning_rate": 3e-3, "train.head_learning_rate": 1e-2},
 )
 
 # The paper's settings, as rules of a study. DistilBERT's and MobileBERT's targets are the defaults here already.
