@@ -41,13 +41,14 @@ def seconds(hf_config: dict[str, Any], batch: int, length: int) -> tuple[float, 
     graphdef, leaves = peft.flatten(adapted)
     trainable, frozen = peft.split(leaves, labels)
     frozen = {path: jax.ShapeDtypeStruct(leaf.shape, config.model.dtype) for path, leaf in frozen.items()}
-    update = optimizer(config.train, {path: labels[path] for path in trainable}, 100)
+    update = optimizer(config.train, {path: labels[path] for path in trainable})
     texts = {name: np.zeros((1, batch, length), np.int32) for name in ("ids", "mask")}
     rows = {name: np.zeros((1, batch), np.int32) for name in ("label", "example")}
     inputs = {**texts, **rows, "weight": np.ones((1, batch), np.float32)}
     step = jax.jit(train_step(graphdef, update, loss_sum), donate_argnums=(0, 1))
     started = time.perf_counter()
-    lowered = step.lower(trainable, jax.eval_shape(update.init, trainable), frozen, inputs, draw_of(0, 0))
+    state = jax.eval_shape(update.init, trainable)
+    lowered = step.lower(trainable, state, frozen, inputs, draw_of(0, 0), np.zeros(2, np.float32))
     traced = time.perf_counter()
     lowered.compile()
     return traced - started, time.perf_counter() - traced

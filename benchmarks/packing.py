@@ -28,7 +28,7 @@ from jaxpeft.tasks.registry import TASKS, task_of
 from jaxpeft.tasks.task import Task
 from jaxpeft.training import system
 from jaxpeft.training.evaluation import prepare
-from jaxpeft.training.optimizer import optimizer
+from jaxpeft.training.optimizer import learning_rates, optimizer
 from jaxpeft.training.parallel import Placement
 from jaxpeft.training.step import draw_of, train_step
 
@@ -49,7 +49,8 @@ def batches(side: str, config: Config, train: Examples, task: Task) -> Iterator[
 def steps(side: str, config: Config, train: Examples, task: Task) -> Iterator[np.ndarray]:
     """One step after the other: examples, real and padded tokens, seconds, processor's seconds, compilations."""
     model, place = system.build(config, task.classes, seed=config.seed), Placement()
-    update = optimizer(config.train, {p: v for p, v in model.labels.items() if v != FROZEN}, HORIZON)
+    update = optimizer(config.train, {p: v for p, v in model.labels.items() if v != FROZEN})
+    rates = learning_rates(config.train, HORIZON)
     function = train_step(model.graphdef, update, task.loss_sum)
     step = place.compiled(function, donate=(0, 1), batch_argument=3)
     trainable, state = model.trainable, update.init(model.trainable)
@@ -58,7 +59,7 @@ def steps(side: str, config: Config, train: Examples, task: Task) -> Iterator[np
         compiled, started, worked = place.compilations, time.perf_counter(), time.process_time()
         examples, batch = next(made)
         draw = draw_of(config.seed, number)
-        trainable, state, loss = step(trainable, state, model.frozen, place.shard(batch, 1), draw)
+        trainable, state, loss = step(trainable, state, model.frozen, place.shard(batch, 1), draw, rates[number])
         jax.block_until_ready(loss)
         spent = time.perf_counter() - started, time.process_time() - worked
         real = int(train.encoded.lengths[examples].sum())

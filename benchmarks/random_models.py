@@ -25,7 +25,7 @@ from jaxpeft.models.flops import step_flops
 from jaxpeft.models.shapes import SHAPES
 from jaxpeft.tasks.registry import task_of
 from jaxpeft.training import system
-from jaxpeft.training.optimizer import optimizer, optimizer_at
+from jaxpeft.training.optimizer import learning_rates, optimizer
 from jaxpeft.training.parallel import Placement, placement
 from jaxpeft.training.step import draw_of, forward_pass, population_step, train_step
 
@@ -168,7 +168,7 @@ def training(case: Case, parallel: str = "jit") -> Work:
     """Steps of LoRA as the loop of a run takes them."""
     model, place = random_model(case), placement(parallel, (case.batch,))
     task = task_of(model.config, CLASSES)
-    update = optimizer(model.config.train, model.labels, HORIZON)
+    update, rates = optimizer(model.config.train, model.labels), learning_rates(model.config.train, HORIZON)
     function = train_step(model.graphdef, update, task.loss_sum, axis=place.axis)
     step = place.compiled(function, donate=(0, 1), batch_argument=3)
     frozen = place.place_frozen(model.frozen)
@@ -177,7 +177,8 @@ def training(case: Case, parallel: str = "jit") -> Work:
 
     def take(number: int) -> Any:
         nonlocal trainable, state, loss
-        trainable, state, loss = step(trainable, state, frozen, place.shard(next(drawn), 1), draw_of(0, number))
+        batch = place.shard(next(drawn), 1)
+        trainable, state, loss = step(trainable, state, frozen, batch, draw_of(0, number), rates[number])
         return loss
 
     return _work(take, case.batch, model.operations, model, place)
@@ -198,12 +199,12 @@ def traced_training(case: Case) -> Work:
 def population(case: Case, members: int) -> Work:
     """Steps of several runs in one: each its own seed, batches, rates and trained leaves."""
     model, place = random_model(case), Placement()
-    rule_at = functools.partial(optimizer_at, model.config.train, model.labels, plus_ratio=1.0)
+    update = optimizer(model.config.train, model.labels)
     task = task_of(model.config, CLASSES)
-    function = population_step(model.graphdef, rule_at, task.loss_sum, lambda trainable, member: trainable)
+    function = population_step(model.graphdef, update, task.loss_sum, lambda trainable, member: trainable)
     step = place.compiled(function, donate=(0, 1), batch_argument=3)
     trainable = {path: jnp.stack([leaf] * members) for path, leaf in model.trainable.items()}
-    state = jax.vmap(rule_at(jnp.zeros(2)).init)(trainable)
+    state = jax.vmap(update.init)(trainable)
     own = {
         "dropout_seed": np.arange(members, dtype=np.uint32),
         "rates": np.full((members, 2), 1e-4, np.float32),

@@ -26,7 +26,7 @@ from jaxpeft import peft, runtime
 from jaxpeft.config import Config
 from jaxpeft.tasks.losses import loss_sum
 from jaxpeft.training import system
-from jaxpeft.training.optimizer import optimizer
+from jaxpeft.training.optimizer import learning_rates, optimizer
 from jaxpeft.training.step import draw_of, train_step
 
 KINDS = WEIGHTS, ATTENTION, SCORES, REST = "products with weights", "attention's products", "attention weights", "rest"
@@ -60,7 +60,8 @@ def profiled(method: str, batch_size: int, length: int, steps: int) -> dict[str,
     config = Config()
     config.peft.method = method
     model = system.build(config, ("a", "b", "c"), seed=config.seed)
-    update = optimizer(config.train, model.trainable_labels(), 1000)
+    update = optimizer(config.train, model.trainable_labels())
+    rates = learning_rates(config.train, 1000)[500]
     function = train_step(model.graphdef, update, loss_sum)
     generator, shape = np.random.default_rng(0), (1, batch_size, length)
     batch = {
@@ -71,7 +72,7 @@ def profiled(method: str, batch_size: int, length: int, steps: int) -> dict[str,
         "example": np.arange(batch_size, dtype=np.uint32)[None],
     }
     trainable, state = model.trainable, update.init(model.trainable)
-    arguments = trainable, state, model.frozen, batch, draw_of(config.seed, 0)
+    arguments = trainable, state, model.frozen, batch, draw_of(config.seed, 0), rates
     compiled = jax.jit(function, donate_argnums=(0, 1)).lower(*arguments).compile()
     heads = peft.unflatten(model.graphdef, {**model.trainable, **model.frozen}).config.num_attention_heads
 
@@ -79,7 +80,8 @@ def profiled(method: str, batch_size: int, length: int, steps: int) -> dict[str,
         nonlocal trainable, state
         started = time.perf_counter()
         for number in range(count):
-            trainable, state, loss = compiled(trainable, state, model.frozen, batch, draw_of(config.seed, number))
+            draw = draw_of(config.seed, number)
+            trainable, state, loss = compiled(trainable, state, model.frozen, batch, draw, rates)
             loss.block_until_ready()
         return (time.perf_counter() - started) / count
 

@@ -51,7 +51,7 @@ from jaxpeft.tasks.task import Task
 from jaxpeft.training import system
 from jaxpeft.training.blueprint import draw
 from jaxpeft.training.evaluation import Evaluator, prepare
-from jaxpeft.training.optimizer import optimizer
+from jaxpeft.training.optimizer import learning_rates, optimizer
 from jaxpeft.training.parallel import Placement
 from jaxpeft.training.plan_work import step_operations
 from jaxpeft.training.step import draw_of, train_step
@@ -70,7 +70,8 @@ def our_steps(config: Config, train: Examples, task: Task) -> Iterator[Work]:
     """The step as the training loop runs it, batches assembled on the way."""
     model, targets = system.build(config, task.classes, seed=config.seed), task.targets(train)
     place = Placement()
-    update = optimizer(config.train, model.trainable_labels(), HORIZON)
+    update = optimizer(config.train, model.trainable_labels())
+    rates = learning_rates(config.train, HORIZON)
     function = train_step(model.graphdef, update, task.loss_sum)
     step = place.compiled(function, donate=(0, 1), batch_argument=3)
     lengths, size = train.encoded.lengths, config.train.batch_size
@@ -83,8 +84,8 @@ def our_steps(config: Config, train: Examples, task: Task) -> Iterator[Work]:
     trainable, state = model.trainable, update.init(model.trainable)
     for number, plan in enumerate(itertools.chain(one_each, first, itertools.chain.from_iterable(epochs))):
         batch = step_batch(plan, train.encoded, targets, size, packing=packing)
-        draw = draw_of(config.seed, number)
-        trainable, state, loss = step(trainable, state, model.frozen, place.shard(batch, 1), draw)
+        now = draw_of(config.seed, number), rates[number % HORIZON]
+        trainable, state, loss = step(trainable, state, model.frozen, place.shard(batch, 1), *now)
         jax.block_until_ready(loss)
         if number >= len(one_each):
             yield len(plan.examples), int(lengths[plan.examples].sum())

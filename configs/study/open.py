@@ -30,15 +30,15 @@ def get_study() -> Study:
         rules=(
             Rule(
                 {"task": ("mimic_triage", "mimic_mortality", "mimic_los")},
-                "MIMIC-III: 1,100 admissions, texts cut at 128 tokens",
-                {"data.synthetic.documents": 1100, "data.max_length": 128},
+                "MIMIC-III: 900 admissions, texts cut at 128 tokens",
+                {"data.synthetic.documents": 900, "data.max_length": 128},
             ),
             Rule(
                 {"task": ("i2b2_2010_ner", "i2b2_2010_re", "i2b2_2012_ner")},
-                "i2b2 2010 and 2012: 160 documents",
-                {"data.synthetic.documents": 160},
+                "i2b2 2010 and 2012: 130 documents",
+                {"data.synthetic.documents": 130},
             ),
-            Rule({"task": "i2b2_2014_deid"}, "i2b2 2014: 400 documents", {"data.synthetic.documents": 400}),
+            Rule({"task": "i2b2_2014_deid"}, "i2b2 2014: 300 documents", {"data.synthetic.documents": 300}),
             Rule({"task": "mimic_los"}, "length of stay: six epochs, as in its config", {"train.epochs": 6}),
             FULL_RATE,
             IA3_RATE,

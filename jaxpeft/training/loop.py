@@ -76,7 +76,7 @@ class Loop:
     def _make_step(self) -> None:
         config, system, placement = self.config, self.system, self.placement
         ratio = config.peft.lora.plus_ratio
-        self.update = optimizer(config.train, system.trainable_labels(), self.total, plus_ratio=ratio)
+        self.update = optimizer(config.train, system.trainable_labels(), plus_ratio=ratio)
         step = train_step(system.graphdef, self.update, self.task.loss_sum, axis=placement.axis)
         self.step_function = placement.compiled(step, donate=(0, 1), batch_argument=3)
 
@@ -141,8 +141,8 @@ class Loop:
         number = self.position.step
         plan, batch = self._batch(number)
         draw = draw_of(seed_of(self.config, "dropout"), number)
-        arguments = self.trainable, self.state, self.frozen, self.placement.shard(batch, axis=1), draw
-        self.trainable, self.state, loss = self.step_function(*arguments)
+        arguments = self.trainable, self.state, self.frozen, self.placement.shard(batch, axis=1)
+        self.trainable, self.state, loss = self.step_function(*arguments, draw, self.learning_rates[number])
         self.took(plan, batch, loss)
         if self.first_step_at is None:
             jax.block_until_ready(loss)

@@ -1,6 +1,6 @@
 """AdamW over the trainable tree alone: clip, then decay matrices only, then a learning rate a group."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
@@ -36,49 +36,42 @@ def schedule(config: TrainConfig, peak: float, steps: int) -> Schedule:
 
 def learning_rates(config: TrainConfig, steps: int) -> np.ndarray:
     """The rates of adapters and of the head at each step, float32 [steps, 2]."""
+    head = config.learning_rate if config.head_learning_rate is None else config.head_learning_rate
     number = np.arange(steps)
-    return np.stack([np.broadcast_to(schedule(config, peak, steps)(number), steps) for peak in _peaks(config)], axis=1)
+    rates = [schedule(config, peak, steps)(number) for peak in (config.learning_rate, head)]
+    return np.stack([np.broadcast_to(rate, steps) for rate in rates], axis=1).astype(np.float32)
 
 
 def optimizer(
-    config: TrainConfig, labels: Mapping[str, str], steps: int, *, plus_ratio: float = 1.0
-) -> optax.GradientTransformation:
+    config: TrainConfig, labels: Mapping[str, str], *, plus_ratio: float = 1.0
+) -> optax.GradientTransformationExtraArgs:
     """The update rule for a flat trainable tree whose leaves carry `labels` (adapter or head).
 
-    Gradients are clipped by the global norm over both groups before anything else. `plus_ratio` is LoRA+'s: the
-    learning rate of every B over that of the other adapter leaves (Hayou et al. 2024).
+    `update(gradients, state, trainable, rates=rates)` takes a step's row of `learning_rates`: being an argument, it
+    lets runs of any rate, schedule and number of steps share a compiled program. Gradients are clipped by the global
+    norm over both groups before anything else. `plus_ratio` is LoRA+'s: the learning rate of every B over that of the
+    other adapter leaves (Hayou et al. 2024).
     """
-    rates = [optax.scale_by_learning_rate(schedule(config, peak, steps)) for peak in _peaks(config)]
-    return _rule(config, labels, rates, plus_ratio)
-
-
-def optimizer_at(
-    config: TrainConfig, labels: Mapping[str, str], rates: jax.Array, *, plus_ratio: float = 1.0
-) -> optax.GradientTransformation:
-    """The rule of one step, whose learning rates are `rates` [2]: a row of `learning_rates`, which may be traced."""
-    return _rule(config, labels, [optax.scale(-rates[0]), optax.scale(-rates[1])], plus_ratio)
-
-
-def _peaks(config: TrainConfig) -> tuple[float, float]:
-    """The highest learning rates of adapters and of the head."""
-    head = config.learning_rate if config.head_learning_rate is None else config.head_learning_rate
-    return config.learning_rate, head
-
-
-def _rule(
-    config: TrainConfig, labels: Mapping[str, str], rates: Sequence[optax.GradientTransformation], plus_ratio: float
-) -> optax.GradientTransformation:
     decays = {path: path.rsplit(".", 1)[-1] in DECAYED_ROLES for path in labels}
-    is_b = {path: path.endswith(".lora_b") for path in labels}
-    is_head = {path: name == HEAD for path, name in labels.items()}
     return optax.chain(
         optax.identity() if config.clip is None else _clip(config.clip),
         optax.scale_by_adam(mu_dtype=jnp.float32),
         optax.add_decayed_weights(config.weight_decay, mask=decays),
-        optax.masked(optax.scale(plus_ratio), is_b),
-        optax.masked(rates[1], is_head),
-        optax.masked(rates[0], {path: not head for path, head in is_head.items()}),
+        _scale_by_rates(labels, plus_ratio),
     )
+
+
+def _scale_by_rates(labels: Mapping[str, str], plus_ratio: float) -> optax.GradientTransformationExtraArgs:
+    """Updates times the negative rate of their group."""
+
+    def update(updates: Any, state: Any, _: Any = None, *, rates: jax.Array, **__: Any) -> tuple[Any, Any]:
+        def scaled(path: str, leaf: jax.Array) -> jax.Array:
+            ratio = plus_ratio if path.endswith(".lora_b") else 1.0
+            return leaf * (-ratio * rates[int(labels[path] == HEAD)])
+
+        return {path: scaled(path, leaf) for path, leaf in updates.items()}, state
+
+    return optax.GradientTransformationExtraArgs(optax.init_empty_state, update)
 
 
 def _clip(limit: float) -> optax.GradientTransformation:

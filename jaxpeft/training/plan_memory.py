@@ -10,6 +10,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jaxpeft import peft
 from jaxpeft.data.batches import MULTIPLE, evaluation_rows
@@ -49,7 +50,8 @@ def training_program(blueprint: Blueprint, batch_size: int) -> Program:
     step = train_step(graphdef, _update(blueprint), loss_sum)
     shape = (blueprint.config.train.accumulate, batch_size)
     batch = _inputs(blueprint, shape) | _targets(blueprint, shape)
-    arguments = blueprint.trainable, optimizer_state(blueprint), blueprint.frozen, batch, draw_of(0, 0)
+    now = draw_of(0, 0), np.zeros(2, np.float32)
+    arguments = blueprint.trainable, optimizer_state(blueprint), blueprint.frozen, batch, *now
     return Program(step, arguments, (0, 1), batch)
 
 
@@ -143,7 +145,7 @@ def _next_guess(seen: Sequence[tuple[int, int]], limit: int, middle: int) -> int
 
 def _update(blueprint: Blueprint) -> Any:
     config, labels = blueprint.config, {path: blueprint.labels[path] for path in blueprint.trainable}
-    return optimizer(config.train, labels, 1000, plus_ratio=config.peft.lora.plus_ratio)
+    return optimizer(config.train, labels, plus_ratio=config.peft.lora.plus_ratio)
 
 
 def optimizer_state(blueprint: Blueprint) -> Any:

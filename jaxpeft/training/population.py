@@ -6,7 +6,6 @@ its steps are taken for it, all members' in one. What it leaves is a workdir lik
 
 import contextlib
 import dataclasses
-import functools
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -22,7 +21,7 @@ from jaxpeft.peft import Tree, ranks
 from jaxpeft.tasks.task import Task
 from jaxpeft.training.checkpoint import Checkpoints
 from jaxpeft.training.loop import SECONDS_BETWEEN_CHECKPOINTS, STEPS_IN_FLIGHT, Loop, on_host, seed_of
-from jaxpeft.training.optimizer import optimizer_at
+from jaxpeft.training.optimizer import optimizer
 from jaxpeft.training.parallel import Placement
 from jaxpeft.training.position import Clock, DivergenceError, Outcome, Position
 from jaxpeft.training.progress import Progress
@@ -122,8 +121,8 @@ class Population:
         if self._rank is not None:
             self._constants["scales"] = np.stack([ranks.column_scales(one.lora, self._rank) for one in settings])
         ratio = config.peft.lora.plus_ratio
-        self._rule_at = functools.partial(optimizer_at, config.train, common.trainable_labels(), plus_ratio=ratio)
-        step = population_step(common.graphdef, self._rule_at, members[0].task.loss_sum, _seen)
+        self._update = optimizer(config.train, common.trainable_labels(), plus_ratio=ratio)
+        step = population_step(common.graphdef, self._update, members[0].task.loss_sum, _seen)
         self.step_function = placement.compiled(step, donate=(0, 1), batch_argument=3)
         self.first_step_at: float | None = None
 
@@ -157,7 +156,7 @@ class Population:
 
     def _resume(self) -> None:
         trainable = self._stacked([member.system.trainable for member in self.members])
-        state = jax.vmap(self._rule_at(jnp.zeros(2)).init)(trainable)
+        state = jax.vmap(self._update.init)(trainable)
         found = self.checkpoints.restore(trainable, state, self._check, self.progress.say)
         if found is None:
             self.position = Position(self.common.base_sha256)

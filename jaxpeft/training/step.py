@@ -1,8 +1,9 @@
 """The pure functions of training: one step and one forward pass. `parallel` says where they run.
 
-(trainable, optimizer state, frozen, batch, draw) -> (trainable, optimizer state, loss)
+(trainable, optimizer state, frozen, batch, draw, rates) -> (trainable, optimizer state, loss)
 
-`draw` is what a step's dropout masks come from. It is an argument, so that runs of any seed share a compiled program.
+`draw` is what a step's dropout masks come from, `rates` are its learning rates, a row of `optimizer.learning_rates`.
+They are arguments, so that runs of any seed, rate, schedule and length share a compiled program.
 """
 
 from collections.abc import Callable
@@ -41,13 +42,14 @@ def train_step(
     a batch is cut. Each pass divides by the whole weight itself: dividing gradients afterwards would move every one of
     them once more. They exist for the trainable tree only. The model has `seen(trainable)` for its leaves.
     """
+    rule = optax.with_extra_args_support(update)
 
     def share(trainable: Tree, frozen: Tree, batch: Arrays, draw: jax.Array, weight: jax.Array) -> jax.Array:
         model = unflatten(graphdef, {**seen(trainable), **frozen})
         seeds = example_seeds(draw[0], draw[1], batch["example"])
         return loss_of(model(**{name: batch[name] for name in INPUTS if name in batch}, seeds=seeds), batch) / weight
 
-    def step(trainable: Tree, state: Any, frozen: Tree, batch: Arrays, draw: jax.Array):
+    def step(trainable: Tree, state: Any, frozen: Tree, batch: Arrays, draw: jax.Array, rates: jax.Array):
         def accumulate(totals, micro_batch):
             sums = jax.value_and_grad(share)(trainable, frozen, micro_batch, draw, weight)
             return jax.tree.map(jnp.add, totals, sums), None
@@ -62,7 +64,7 @@ def train_step(
             zeros = jnp.zeros(()), jax.tree.map(jnp.zeros_like, trainable)
             totals, _ = jax.lax.scan(accumulate, zeros, batch)
         loss, gradients = totals if axis is None else jax.lax.psum(totals, axis)
-        updates, state = update.update(gradients, state, trainable)
+        updates, state = rule.update(gradients, state, trainable, rates=rates)
         return optax.apply_updates(trainable, updates), state, loss
 
     return step
@@ -70,26 +72,20 @@ def train_step(
 
 def population_step(
     graphdef: Any,
-    rule_at: Callable[[jax.Array], optax.GradientTransformation],
+    update: optax.GradientTransformation,
     loss_of: LossFunction,
     seen: Callable[[Tree, Arrays], Tree],
 ) -> Callable[..., tuple[Tree, Any, jax.Array]]:
     """The steps of K runs at once: every leaf but the frozen ones has a leading axis [K]; returns K losses.
 
-    `members` says what each run has of its own: `rates` [K, 2] of this step, from which `rule_at` makes its update,
-    `dropout_seed` uint32 [K], and `going` bool [K]: of a run that does not, nothing changes. The model has
-    `seen(trainable, members)` for its leaves.
+    `members` says what each run has of its own: `rates` [K, 2] of this step, `dropout_seed` uint32 [K], and `going`
+    bool [K]: of a run that does not, nothing changes. The model has `seen(trainable, members)` for its leaves.
     """
 
     def one(trainable: Tree, state: Any, frozen: Tree, batch: Arrays, number: jax.Array, member: Arrays):
-        step = train_step(
-            graphdef,
-            rule_at(member["rates"]),
-            loss_of,
-            seen=lambda tree: seen(tree, member),
-        )
+        step = train_step(graphdef, update, loss_of, seen=lambda tree: seen(tree, member))
         draw = jnp.stack([member["dropout_seed"], number])
-        *after, loss = step(trainable, state, frozen, batch, draw)
+        *after, loss = step(trainable, state, frozen, batch, draw, member["rates"])
         kept = jax.tree.map(lambda new, old: jnp.where(member["going"], new, old), after, [trainable, state])
         return *kept, loss
 

@@ -23,8 +23,8 @@ def test_steps_of_lora_plus(folder_of):
     parameters = peers.trained_parameters(model)
     adapters = {path: leaf for path, leaf in system.trainable.items() if system.labels[path] == ADAPTER}
     trainable = peers.read_torch(system, parameters, adapters)
-    rates = TrainConfig(learning_rate=1e-3, weight_decay=0.0, clip=None, schedule="constant", warmup_ratio=0.0)
-    rule = optimizer(rates, dict.fromkeys(trainable, ADAPTER), 3, plus_ratio=16.0)
+    config = TrainConfig(weight_decay=0.0, clip=None)
+    rule = optimizer(config, dict.fromkeys(trainable, ADAPTER), plus_ratio=16.0)
     state = rule.init(trainable)
     theirs = create_loraplus_optimizer(model, torch.optim.AdamW, lr=1e-3, loraplus_lr_ratio=16.0)
     for _ in range(3):
@@ -32,7 +32,7 @@ def test_steps_of_lora_plus(folder_of):
         peers.torch_loss(model, batch).backward()
         gradients = peers.read_torch(system, {name: one.grad for name, one in parameters.items()}, adapters)
         theirs.step()
-        updates, state = rule.update(gradients, state, trainable)
+        updates, state = rule.update(gradients, state, trainable, rates=np.full(2, 1e-3))
         trainable = optax.apply_updates(trainable, updates)
     for path, leaf in peers.read_torch(system, parameters, adapters).items():
         np.testing.assert_allclose(trainable[path], leaf, atol=1e-6, rtol=0, err_msg=path)

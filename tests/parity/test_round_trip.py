@@ -122,14 +122,14 @@ def their_losses(model, batches):
 
 
 def our_losses(system, batches):
-    settings = TrainConfig(learning_rate=RATE, weight_decay=DECAY, schedule="constant", warmup_ratio=0.0, clip=None)
+    settings = TrainConfig(weight_decay=DECAY, clip=None)
     labels = {path: label for path, label in system.labels.items() if label != FROZEN}
-    update = optimizer(settings, labels, len(batches))
+    update = optimizer(settings, labels)
 
     @jax.jit
     def step(trainable, state, batch):
         loss, gradients = jax.value_and_grad(lambda tree: peers.our_loss(system, tree, batch))(trainable)
-        updates, state = update.update(gradients, state, trainable)
+        updates, state = update.update(gradients, state, trainable, rates=jnp.full(2, RATE))
         return optax.apply_updates(trainable, updates), state, loss
 
     trainable, losses = system.trainable, []

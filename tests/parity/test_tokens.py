@@ -38,7 +38,7 @@ def test_losses_of_fifty_steps(tmp_path):
     state, losses = update.init(trainable), []
     for number in range(50):
         batch, labels = labelled(number % 7)
-        trainable, state, ours = step(trainable, state, system.frozen, batch, draw_of(0, number))
+        trainable, state, ours = step(trainable, state, system.frozen, batch, draw_of(0, number), np.zeros(2))
         theirs.zero_grad()
         inputs = {name: leaf[0] for name, leaf in batch.items()}
         loss = model(**peers.torch_inputs(inputs), labels=labels).loss

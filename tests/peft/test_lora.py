@@ -15,7 +15,7 @@ from jaxpeft.models.layers import Linear
 from jaxpeft.peft import flatten, label, lora, unflatten
 from jaxpeft.tasks.losses import loss_sum
 from jaxpeft.training import system
-from jaxpeft.training.optimizer import optimizer
+from jaxpeft.training.optimizer import learning_rates, optimizer
 from jaxpeft.training.run import train
 from jaxpeft.training.step import draw_of, train_step
 from jaxpeft.training.workdir import Workdir
@@ -136,12 +136,12 @@ def test_training_leaves_the_filling_at_zero_and_the_rest_of_the_base_still(base
     found = built(base, dora=True, bias="lora_only", **MIXED)
     config = tiny.experiment(base, base, train__weight_decay=0.5, train__warmup_ratio=0.0).train
     labels = {path: found.labels[path] for path in found.trainable}
-    rule = optimizer(config, labels, 4, plus_ratio=4.0)
+    rule, rates = optimizer(config, labels, plus_ratio=4.0), learning_rates(config, 4)
     step = jax.jit(train_step(found.graphdef, rule, loss_sum))
     trained, state, frozen = dict(found.trainable), rule.init(found.trainable), dict(found.frozen)
     stacked = {name: leaf[None] for name, leaf in batch().items()}
     for number in range(4):
-        trained, state, _ = step(trained, state, frozen, stacked, draw_of(5, number))
+        trained, state, _ = step(trained, state, frozen, stacked, draw_of(5, number), rates[number])
     a, b = trained[f"{QUERY}.lora_a"], trained[f"{QUERY}.lora_b"]
     own = np.array([[1] * 5, [0] * 5, [1, 1, 0, 0, 0]], bool)
     np.testing.assert_array_equal((a != 0).any(1), own)

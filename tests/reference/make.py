@@ -15,7 +15,7 @@ from jaxpeft.models import pretrained
 from jaxpeft.peft import FROZEN
 from jaxpeft.tasks.losses import loss_sum
 from jaxpeft.training import system
-from jaxpeft.training.optimizer import optimizer
+from jaxpeft.training.optimizer import learning_rates, optimizer
 from jaxpeft.training.step import draw_of, forward_pass, train_step
 from tests import tiny
 
@@ -37,11 +37,12 @@ def compute(ref: str) -> dict:
 
 def losses_of(config: Config, model: system.System, vocabulary: int) -> list[float]:
     labels = {path: label for path, label in model.labels.items() if label != FROZEN}
-    rule = optimizer(config.train, labels, STEPS)
+    rule, rates = optimizer(config.train, labels), learning_rates(config.train, STEPS)
     step = jax.jit(train_step(model.graphdef, rule, loss_sum))
     trainable, state, losses = model.trainable, rule.init(model.trainable), []
     for number in range(STEPS):
-        trainable, state, loss = step(trainable, state, model.frozen, batch_of(number, vocabulary), draw_of(2, number))
+        batch = batch_of(number, vocabulary)
+        trainable, state, loss = step(trainable, state, model.frozen, batch, draw_of(2, number), rates[number])
         losses.append(float(loss))
     return losses
 

@@ -5,10 +5,11 @@ import math
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
 from jaxpeft.config import TrainConfig
-from jaxpeft.training.optimizer import learning_rates, optimizer, optimizer_at, schedule
+from jaxpeft.training.optimizer import DECAYED_ROLES, learning_rates, optimizer, schedule
 
 PEAK, STEPS, WARMUP = 2e-3, 50, 8
 
@@ -47,10 +48,10 @@ LEAVES = {
 CONSTANT = {"schedule": "constant", "warmup_ratio": 0.0}
 
 
-def one_update(config, gradients, values=None):
-    trainable = {path: jnp.full((3, 2), 5.0) for path in LEAVES} if values is None else values
-    rule = optimizer(config, LEAVES, STEPS)
-    updates, state = rule.update(gradients, rule.init(trainable), trainable)
+def one_update(config, gradients, plus_ratio=1.0):
+    trainable = {path: jnp.full((3, 2), 5.0) for path in LEAVES}
+    rule, rates = optimizer(config, LEAVES, plus_ratio=plus_ratio), learning_rates(config, STEPS)
+    updates, state = rule.update(gradients, rule.init(trainable), trainable, rates=rates[0])
     return updates, state
 
 
@@ -82,11 +83,8 @@ def test_without_its_own_rate_the_head_has_the_common_one():
 
 def test_lora_plus_gives_every_b_its_own_rate_and_decay():
     config = TrainConfig(learning_rate=0.1, head_learning_rate=0.5, weight_decay=0.01, clip=None, **CONSTANT)
-    trainable = {path: jnp.full((3, 2), 5.0) for path in LEAVES}
-    found = []
-    for ratio in (1.0, 16.0):
-        rule = optimizer(config, LEAVES, STEPS, plus_ratio=ratio)
-        found.append(rule.update({path: jnp.ones((3, 2)) for path in LEAVES}, rule.init(trainable), trainable)[0])
+    gradients = {path: jnp.ones((3, 2)) for path in LEAVES}
+    found = [one_update(config, gradients, ratio)[0] for ratio in (1.0, 16.0)]
     for path in LEAVES:
         ratio = 16.0 if path == "layers.query.lora_b" else 1.0
         np.testing.assert_allclose(found[1][path], ratio * found[0][path], rtol=1e-6, err_msg=path)
@@ -117,20 +115,42 @@ def test_a_small_gradient_is_not_clipped():
 
 @pytest.mark.parametrize("name", ["linear", "cosine", "constant"])
 @pytest.mark.parametrize("warmup", [0.0, 0.3])
-def test_a_rule_at_the_rates_of_each_step_is_the_rule_with_a_schedule(name, warmup):
+def test_rates_of_a_run_are_those_of_its_schedules(name, warmup):
     config = TrainConfig(learning_rate=0.1, head_learning_rate=0.3, schedule=name, warmup_ratio=warmup)
-    steps, rule = 5, optimizer(config, LEAVES, 5, plus_ratio=4.0)
-    rates = learning_rates(config, steps)
-    assert rates.shape == (steps, 2)
-    trainable = {path: jnp.full((3, 2), 5.0) for path in LEAVES}
-    state, state_at = rule.init(trainable), optimizer_at(config, LEAVES, rates[0]).init(trainable)
-    for number in range(steps):
-        gradients = {path: jnp.full((3, 2), float(number + place)) for place, path in enumerate(LEAVES)}
-        updates, state = rule.update(gradients, state, trainable)
-        at = optimizer_at(config, LEAVES, jnp.asarray(rates[number]), plus_ratio=4.0)
-        updates_at, state_at = at.update(gradients, state_at, trainable)
-        for path in LEAVES:
-            np.testing.assert_allclose(updates_at[path], updates[path], rtol=1e-5, atol=1e-9, err_msg=path)
+    rates = learning_rates(config, STEPS)
+    assert rates.dtype == np.float32
+    for group, peak in enumerate((0.1, 0.3)):
+        expected = [float(schedule(config, peak, STEPS)(step)) for step in range(STEPS)]
+        np.testing.assert_allclose(rates[:, group], expected, rtol=1e-5, atol=1e-9)
+
+
+def test_it_is_adamw_at_the_rates_of_each_step():
+    config = TrainConfig(learning_rate=0.1, head_learning_rate=0.3, clip=None)
+    rates = learning_rates(config, 5)
+    peers = [optax.adamw(schedule(config, peak, 5), weight_decay=config.weight_decay) for peak in (0.1, 0.3)]
+    matrices = {path: label for path, label in LEAVES.items() if path.rsplit(".", 1)[-1] in DECAYED_ROLES}
+    rule = optimizer(config, matrices)
+    ours = theirs = {path: jnp.full((3, 2), 5.0) for path in matrices}
+    state, states = rule.init(ours), [peer.init(theirs) for peer in peers]
+    for number in range(5):
+        gradients = {path: jnp.full((3, 2), float(number + place)) for place, path in enumerate(matrices)}
+        updates, state = rule.update(gradients, state, ours, rates=rates[number])
+        ours = optax.apply_updates(ours, updates)
+        both = [peer.update(gradients, at, theirs) for peer, at in zip(peers, states, strict=True)]
+        states = [at for _, at in both]
+        theirs = {path: leaf + both[matrices[path] == "head"][0][path] for path, leaf in theirs.items()}
+    for path in matrices:
+        np.testing.assert_allclose(ours[path], theirs[path], rtol=1e-5, err_msg=path)
+
+
+def test_runs_of_other_rates_and_lengths_share_a_compiled_program():
+    trainable = {path: jnp.ones((3, 2)) for path in LEAVES}
+    texts = set()
+    for rate, steps, name in ((1e-3, 7, "linear"), (0.5, 90, "cosine")):
+        config = TrainConfig(learning_rate=rate, schedule=name)
+        rule, rates = optimizer(config, LEAVES), learning_rates(config, steps)
+        texts.add(jax.jit(rule.update).lower(trainable, rule.init(trainable), trainable, rates=rates[0]).as_text())
+    assert len(texts) == 1
 
 
 def test_a_run_without_steps_has_no_rates():

@@ -16,7 +16,7 @@ from jaxpeft.models import pretrained
 from jaxpeft.models.quantised import KINDS, Quantised, dense, quantise
 from jaxpeft.tasks.losses import loss_sum
 from jaxpeft.training import system
-from jaxpeft.training.optimizer import optimizer
+from jaxpeft.training.optimizer import learning_rates, optimizer
 from jaxpeft.training.parallel import Placement, Pmap
 from jaxpeft.training.run import train
 from jaxpeft.training.step import draw_of, forward_pass, train_step
@@ -272,7 +272,7 @@ def learnt(folder, kind, count=200):
     config = tiny.experiment(folder, folder, model__quantise=kind, train__learning_rate=3e-3)
     found = system.build(config, tiny.LABELS, seed=3)
     labels = {path: label for path, label in found.labels.items() if label != peft.FROZEN}
-    rule = optimizer(config.train, labels, count)
+    rule, rates = optimizer(config.train, labels), learning_rates(config.train, count)
     step = jax.jit(train_step(found.graphdef, rule, loss_sum))
     forward = jax.jit(forward_pass(found.graphdef))
     last = next(noisy_batches(1, 1024, seed=1))
@@ -284,7 +284,7 @@ def learnt(folder, kind, count=200):
     before = loss(trainable)
     for number, batch in enumerate(noisy_batches(count, 16, seed=2)):
         one = {name: leaf[None] for name, leaf in batch.items()}
-        trainable, state, _ = step(trainable, state, found.frozen, one, draw_of(5, number))
+        trainable, state, _ = step(trainable, state, found.frozen, one, draw_of(5, number), rates[number])
     return before, loss(trainable)
 
 

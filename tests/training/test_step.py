@@ -8,7 +8,7 @@ import pytest
 from jaxpeft.peft import FROZEN
 from jaxpeft.tasks.losses import loss_sum
 from jaxpeft.training import system
-from jaxpeft.training.optimizer import optimizer
+from jaxpeft.training.optimizer import learning_rates, optimizer
 from jaxpeft.training.parallel import Placement, Pmap
 from jaxpeft.training.step import draw_of, train_step
 from tests import tiny
@@ -50,14 +50,15 @@ def train(model, place, accumulate=1, of_words=False, dropout_seed=5, rule=None)
     config = tiny.experiment("", "")
     config.train.warmup_ratio = 0.0
     labels = {path: label for path, label in model.labels.items() if label != FROZEN}
-    rule = rule or optimizer(config.train, labels, STEPS)
+    rule = rule or optimizer(config.train, labels)
+    rates = learning_rates(config.train, STEPS)
     step = train_step(model.graphdef, rule, loss_sum, axis=place.axis)
     function = place.compiled(step, batch_argument=3)
     trainable, state = place.replicate(model.trainable), place.replicate(rule.init(model.trainable))
     frozen, losses = place.replicate(model.frozen), []
     for number, batch in enumerate(batches(accumulate, of_words)):
         arguments = trainable, state, frozen, place.shard(batch, axis=1), draw_of(dropout_seed, number)
-        trainable, state, loss = function(*arguments)
+        trainable, state, loss = function(*arguments, rates[number])
         losses.append(float(np.ravel(loss)[0]))
     assert place.compilations == 1
     return losses, place.unreplicate(trainable)
@@ -121,7 +122,8 @@ def test_a_batch_in_which_nothing_weighs_teaches_nothing(of_words):
     batch["weight"][:] = 0.0
     rule = optax.sgd(1.0)
     step = jax.jit(train_step(of_words.graphdef, rule, loss_sum))
-    trainable, _, loss = step(of_words.trainable, rule.init(of_words.trainable), of_words.frozen, batch, draw_of(5, 0))
+    state = rule.init(of_words.trainable)
+    trainable, _, loss = step(of_words.trainable, state, of_words.frozen, batch, draw_of(5, 0), np.ones(2))
     assert float(loss) == 0.0
     jax.tree.map(np.testing.assert_array_equal, trainable, of_words.trainable)
 
@@ -133,7 +135,7 @@ def test_dropout_makes_a_difference_from_the_first_step(whole, whole_still):
 def test_optimizer_state_has_no_leaf_for_frozen_ones(still):
     model = still
     labels = {path: label for path, label in model.labels.items() if label != FROZEN}
-    state = optimizer(tiny.experiment("", "").train, labels, STEPS).init(model.trainable)
+    state = optimizer(tiny.experiment("", "").train, labels).init(model.trainable)
     sizes = [leaf.size for leaf in jax.tree.leaves(state) if leaf.size > 1]
     assert sum(sizes) == 2 * model.count()["trainable_params"]
     names = " ".join(jax.tree_util.keystr(path) for path, _ in jax.tree_util.tree_leaves_with_path(state))
