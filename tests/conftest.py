@@ -47,6 +47,7 @@ def pytest_addoption(parser):
 
 def pytest_configure(config):
     config.addinivalue_line("markers", "full_parity: a cell of the matrix that only --parity=full runs")
+    config.addinivalue_line("markers", "slow: whole runs, killed or side by side; -m 'not slow' leaves them out")
 
 
 def pytest_collection_modifyitems(config, items):

@@ -263,6 +263,7 @@ def get_study():
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="needs ray: pip install ray")
 def test_two_runs_each_killed_once_cost_a_retry_each_and_end_as_if_nothing_had_been(base, data, finished, tmp_path):
     """One loses the process that trains, the other Ray's process above that."""

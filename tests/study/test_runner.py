@@ -320,6 +320,7 @@ def get_study():
 """
 
 
+@pytest.mark.slow
 def test_killed_in_the_middle_it_goes_on_and_a_bad_run_is_told(base, data, tmp_path, capsys):
     """One run of 60 steps, the study killed in it; the other wants more positions than the model has."""
     tiny.write_config(tmp_path / "task.py", tiny.experiment(base, data))

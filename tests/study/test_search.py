@@ -312,6 +312,7 @@ def test_a_drawn_corpus_keeps_its_cut_and_a_published_one_does_not(place, monkey
 # Trials that train
 
 
+@pytest.mark.slow
 def test_only_the_best_is_tested_on_seeds_that_no_trial_had(place, monkeypatch, capsys):
     """All of the program, its processes' work in this one."""
     (place / "file.py").write_text(
@@ -357,6 +358,7 @@ def test_only_the_best_is_tested_on_seeds_that_no_trial_had(place, monkeypatch, 
     assert f"f1_macro {best['validation']:.4f}" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_a_process_that_is_killed_costs_its_trial_a_retry_and_the_other_goes_on(place, monkeypatch):
     """Two processes on one storage; one is killed in the middle of a trial."""
     task = read_task(place)

@@ -166,6 +166,7 @@ def get_study():
 """
 
 
+@pytest.mark.slow
 def test_what_stands_in_the_runs_places_is_what_single_runs_leave(base, data, tmp_path):
     tiny.write_config(tmp_path / "task.py", tiny.experiment(base, data, train__epochs=2))
     found = {}

@@ -50,6 +50,7 @@ def start_and_kill(config_file, workdir, after):
         process.communicate()
 
 
+@pytest.mark.slow
 def test_killed_three_times_it_ends_as_an_uninterrupted_run_does(finished, base, data, tmp_path):
     workdir = Workdir(tmp_path / "run")
     config_file = tiny.write_config(tmp_path / "config.py", tiny.experiment(base, data))
