@@ -147,8 +147,16 @@ def _predict() -> None:
     source, target = _path(INPUT), _path(OUTPUT)
     if source is None or target is None:
         raise InputError("--mode=predict needs --input=FILE and --output=FILE")
-    count = predict_file(_run(Restored), source, target)
+    run = _run(Restored)
+    count = predict_file(run, source, target)
     print(f"{count} rows written to {target}")
+    if run.cut:
+        data = run.config.data
+        print(
+            f"{run.cut} of them are longer than data.max_length, {data.max_length} tokens: their answers rest on what "
+            f"data.long_text={data.long_text} keeps",
+            file=sys.stderr,
+        )
 
 
 def _export() -> None:

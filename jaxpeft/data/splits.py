@@ -22,7 +22,8 @@ class Splits:
     `labels` is the order of the classes, of entities' types for entity rows. `report` has the reader's counts
     and, for each pair of splits, `train_test`: rows of the second whose text is also in the first;
     `train_test_near`: those whose text is nearly in the first; `train_test_patients` (or `_docs`): groups that are
-    in both; and `unseen_test_labels`, `unseen_test_rows`: what `labels` does not have.
+    in both; and `unseen_test_labels`, `unseen_test_rows`: what `labels` does not have. `labels_without_training_rows`
+    counts those of `labels` whose rows all went to validation. `undrawn` are the training rows before few were drawn.
     """
 
     train: Rows
@@ -30,6 +31,7 @@ class Splits:
     test: Rows
     labels: tuple[str, ...]
     report: dict[str, int]
+    undrawn: Rows
 
 
 def make_splits(
@@ -58,6 +60,9 @@ def make_splits(
         splits |= _divide(splits["train"], ("train", "validation"), shares, seed)
         _refuse_empty(splits)
         report["validation_rows_from_train"] = len(splits["validation"])
+    undrawn = splits["train"]
+    trained: set[str] = set().union(*undrawn.answers or ())
+    report["labels_without_training_rows"] = len(set(classes) - trained)
     if few_shot is not None:
         splits = few_shot_splits(splits, few_shot, seed, report)
     report |= _leakage(splits, near)
@@ -65,7 +70,7 @@ def make_splits(
     for split in ("validation", "test"):
         unseen = [new for names in splits[split].answers or () if (new := names - set(classes))]
         report |= {f"unseen_{split}_labels": len(set().union(*unseen)), f"unseen_{split}_rows": len(unseen)}
-    return Splits(splits["train"], splits["validation"], splits["test"], classes, report)
+    return Splits(splits["train"], splits["validation"], splits["test"], classes, report, undrawn)
 
 
 def _refuse_empty(splits: dict[str, Rows]) -> None:

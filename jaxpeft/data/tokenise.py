@@ -86,6 +86,10 @@ class TextEncoder:
     long_text: str = "head"
     stride: int = 0
 
+    def in_windows(self) -> "TextEncoder":
+        """The same, but that no word of a long text is left out."""
+        return self if self.long_text == "windows" else dataclasses.replace(self, long_text="windows")
+
     def encode(self, rows: Rows, cache: Path | None = None) -> Encoded:
         """Tokens of every row, from the folder `cache` if these very rows have been encoded before."""
         if cache is None:

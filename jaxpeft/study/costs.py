@@ -1,6 +1,7 @@
 """What a run cost, and a system on average over its runs: the one place that reads it from results and files."""
 
 import dataclasses
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -70,8 +71,12 @@ def mean_cost(runs: Sequence[Run], prices: Mapping[str, float]) -> Cost:
 
 
 def price_of(device: str, prices: Mapping[str, float]) -> float | None:
-    """Money an hour of a device by the first key that stands in its name, whatever the case; None where none does."""
-    return next((price for key, price in prices.items() if key.lower() in device.lower()), None)
+    """Money an hour of a device by the longest key that stands in its name as whole words, whatever the case.
+
+    "a100" is no price of an "RTX A1000". None where no key stands there.
+    """
+    found = [key for key in prices if re.search(rf"(?<![a-z0-9]){re.escape(key.lower())}(?![a-z0-9])", device.lower())]
+    return prices[max(found, key=len)] if found else None
 
 
 def mean_of(values: Sequence[float]) -> float | None:
@@ -98,9 +103,13 @@ def _devices(result: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def _storage(run: Run) -> float | None:
-    """Bytes of the run's adapter/, model/ or best/, the first that is there, else four a trained parameter."""
+    """Bytes of the run's adapter/, model/ or best/, the first that is there, else four a trained parameter.
+
+    A head alone leaves no model: one beside it was merged later.
+    """
     workdir = Workdir(run.workdir)
-    for folder in (workdir.adapter, workdir.model, workdir.best):
+    only_head = (run.result or {}).get("method") == "head"
+    for folder in (workdir.best,) if only_head else (workdir.adapter, workdir.model, workdir.best):
         if size := _size(folder):
             return float(size)
     trained = _number(run.result or {}, "trainable_params")

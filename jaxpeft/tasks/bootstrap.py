@@ -16,9 +16,9 @@ ECE_BINS = 15
 _FIXED_POINT = 2.0**30  # sums of multiples of 2^-30 are exact in float64, so no BLAS can change a bit by its order
 
 
-def ranked_classes(classes: int) -> list[int]:
-    """The classes that AUROC and average precision run over: the second of two, else each against the rest."""
-    return [1] if classes == 2 else list(range(classes))
+def ranked_classes(classes: int, positive: int = 1) -> list[int]:
+    """The classes that AUROC and average precision run over: the positive one of two, else each against the rest."""
+    return [positive] if classes == 2 else list(range(classes))
 
 
 def calibration_bins(confidences: np.ndarray) -> np.ndarray:
@@ -35,7 +35,7 @@ def brier_terms(labels: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
 
 
 def bootstrap_scores(
-    labels: np.ndarray, probabilities: np.ndarray, cluster: np.ndarray, *, resamples: int, seed: int
+    labels: np.ndarray, probabilities: np.ndarray, cluster: np.ndarray, *, resamples: int, seed: int, positive: int = 1
 ) -> dict[str, np.ndarray]:
     """Each metric's value [resamples] in each resample of the clusters, NaN where it is undefined.
 
@@ -44,7 +44,8 @@ def bootstrap_scores(
     """
     classes = probabilities.shape[1]
     sums = sum_by_cluster(_columns(labels, probabilities), cluster)
-    rankings = [_Ranking.of(labels == index, probabilities[:, index], cluster) for index in ranked_classes(classes)]
+    ranked = ranked_classes(classes, positive)
+    rankings = [_Ranking.of(labels == index, probabilities[:, index], cluster) for index in ranked]
     parts = [
         _scores_of_sums(sums @ counts, classes) | _rank_scores(rankings, counts)
         for counts in draws(sums.shape[1], resamples=resamples, seed=seed, cells=len(labels))

@@ -63,22 +63,24 @@ def classification_scores(
     *,
     resamples: int = 1000,
     seed: int = 0,
+    positive: int = 1,
 ) -> ClassificationScores:
     """Score probabilities [N, C] against labels [N] (-1 = unseen in training), C = len(names).
 
     The intervals are 95 % percentile bootstrap intervals over `groups` [N] (each row on its own when
     None; Efron and Tibshirani 1993, ch. 13); resamples that leave a metric undefined are left out of
     it. `resamples=0`, or a single cluster, gives no interval (None). The same arguments give the same
-    bits. Raises InputError for no rows or probabilities that are not finite.
+    bits. Of two classes AUROC and average precision are those of `positive`. Raises InputError for no rows
+    or probabilities that are not finite.
     """
     labels, probabilities = _checked(labels, probabilities, names)
     cluster = cluster_of_rows(groups, len(labels))
     clusters = int(cluster.max()) + 1
     rankings = _rank_scores(labels, probabilities)
-    values = _point_values(labels, probabilities, rankings)
+    values = _point_values(labels, probabilities, rankings, positive)
     drawn: dict[str, np.ndarray] = {}
     if resamples > 0 and clusters > 1:
-        drawn = bootstrap_scores(labels, probabilities, cluster, resamples=resamples, seed=seed)
+        drawn = bootstrap_scores(labels, probabilities, cluster, resamples=resamples, seed=seed, positive=positive)
     confusion = _confusion(labels, probabilities)
     return ClassificationScores(
         metrics={name: with_interval(values[name], drawn.get(name)) for name in METRIC_NAMES},
@@ -141,11 +143,14 @@ def _rank_scores(labels: np.ndarray, probabilities: np.ndarray) -> list[tuple[fl
 
 
 def _point_values(
-    labels: np.ndarray, probabilities: np.ndarray, rankings: list[tuple[float | None, float | None]]
+    labels: np.ndarray,
+    probabilities: np.ndarray,
+    rankings: list[tuple[float | None, float | None]],
+    positive: int = 1,
 ) -> dict[str, float | None]:
     """Each metric on all rows, None where it is undefined."""
     predictions = probabilities.argmax(axis=1)
-    ranked = [rankings[index] for index in ranked_classes(len(rankings))]
+    ranked = [rankings[index] for index in ranked_classes(len(rankings), positive)]
     return {
         "accuracy": float((predictions == labels).mean()),
         **_f1_scores(labels, predictions),

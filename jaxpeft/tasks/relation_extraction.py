@@ -30,6 +30,11 @@ class RelationExtraction(SequenceClassification):
         index_of_negative(self._negative, self.classes)
 
     @property
+    def positive(self) -> int:
+        """Of two classes the one that is a relation."""
+        return int(index_of_negative(self._negative, self.classes) == 0)
+
+    @property
     def _negative(self) -> str:
         return self.config.data.negative_label
 

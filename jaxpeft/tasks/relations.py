@@ -9,8 +9,8 @@
                          the negative label scores its frequency.
 - f1_macro               mean F1 of the positive classes that occur as a label or an answer.
 
-A label that training lacks is a positive one that nothing finds. accuracy, auroc_macro, auprc_macro,
-ece and brier are those of `metrics`.
+A label that training lacks is a positive one that nothing finds. accuracy, auroc_macro, auprc_macro (of two
+classes, those of the one that is not negative), ece and brier are those of `metrics`.
 """
 
 import dataclasses
@@ -43,7 +43,8 @@ def relation_scores(
     Raises InputError when `negative_label` is none of `names`.
     """
     negative = index_of_negative(negative_label, names)
-    scores = classification_scores(labels, probabilities, names, groups, resamples=resamples, seed=seed)
+    settings = {"resamples": resamples, "seed": seed, "positive": int(negative == 0)}
+    scores = classification_scores(labels, probabilities, names, groups, **settings)
     labels, predictions = np.asarray(labels), np.asarray(probabilities).argmax(axis=1)
     sums = sum_by_cluster(_columns(labels, predictions, len(names), negative), cluster_of_rows(groups, len(labels)))
     own = score_sums(sums, _scores_of_sums, resamples=resamples, seed=seed)

@@ -27,6 +27,11 @@ class SequenceClassification(Task):
     metric_names = tuple(name for name in METRIC_NAMES if name not in FALLING)
     default_metric = "f1_macro"
 
+    @property
+    def positive(self) -> int:
+        """Which of two classes AUROC, average precision and thresholds are of."""
+        return 1
+
     def check(self, rows: Rows) -> None:
         """Raises InputError for words with tags."""
         if rows.tags is not None:
@@ -61,7 +66,9 @@ class SequenceClassification(Task):
         validation, test = ((labels[split], probabilities(answers[split])) for split in ("validation", "test"))
         return {
             "calibration": calibration_report(answers, labels),
-            "thresholds": threshold_report(validation, test, examples["test"].rows.groups),
+            "thresholds": threshold_report(
+                validation, test, examples["test"].rows.groups, self.classes, positive=self.positive
+            ),
         }
 
     def pictures(self, answers: np.ndarray, test: Examples, result: Mapping[str, Any]) -> dict[str, tuple[Any, ...]]:
@@ -72,8 +79,8 @@ class SequenceClassification(Task):
             shown[f"at temperature {temperature:.2f}"] = probabilities(answers / temperature)
         return {
             "confusion": (np.array(result["confusion"]["test"]), self.classes),
-            "roc": (labels, chances, self.classes),
-            "precision_recall": (labels, chances, self.classes),
+            "roc": (labels, chances, self.classes, self.positive),
+            "precision_recall": (labels, chances, self.classes, self.positive),
             "calibration": (labels, shown),
         }
 

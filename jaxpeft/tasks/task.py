@@ -10,6 +10,7 @@ import numpy as np
 from jaxpeft.config import Config
 from jaxpeft.data.batches import Targets
 from jaxpeft.data.rows import Rows
+from jaxpeft.data.splits import Splits
 from jaxpeft.data.tokenise import Encoded, Examples
 from jaxpeft.tasks.clusters import Scores, cluster_of_rows
 from jaxpeft.tasks.losses import balanced, loss_sum
@@ -77,6 +78,10 @@ class Task(abc.ABC):
     @abc.abstractmethod
     def scores(self, answers: Answers, examples: Examples, *, resamples: int = 1000) -> Scores:
         """How good the answers are; intervals resample patients, else documents, else rows."""
+
+    def known(self, splits: Splits) -> Rows:
+        """The training rows that `majority` goes by: all, of which few may be trained on, for how often a label is."""
+        return splits.undrawn
 
     @abc.abstractmethod
     def majority(self, train: Rows, rows: Rows) -> dict[str, float | None]:

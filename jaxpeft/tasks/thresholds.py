@@ -1,6 +1,6 @@
 """Operating points of a classifier of two classes: the threshold that reaches a sensitivity, and its price.
 
-The second class is the positive one, as for AUROC. A threshold is chosen on validation and applied to
+Of two classes one is positive, the same as for AUROC. A threshold is chosen on validation and applied to
 test, where the sensitivity may then differ from the one aimed at: that is the honest figure.
 """
 
@@ -50,25 +50,29 @@ def threshold_report(
     validation: tuple[np.ndarray, np.ndarray],
     test: tuple[np.ndarray, np.ndarray],
     groups: Sequence[Hashable] | None,
+    names: Sequence[str],
     *,
+    positive: int = 1,
     sensitivities: Sequence[float] = SENSITIVITIES,
     resamples: int = 1000,
 ) -> list[dict[str, Any]] | None:
     """What each sensitivity costs: chosen on `validation`, measured on `test`; None for other than two classes.
 
     Both are labels [N] and probabilities [N, C]; `groups` are those of test. A row of an unseen label is not
-    positive. Each object has `aimed_at`, `threshold` (None where validation has no positive row) and, under `test`,
-    value, low and high of `scores_at`.
+    positive. Each object has `positive` (its name), `positive_rows` (of test), `aimed_at`, `threshold` (None where
+    validation has no positive row) and, under `test`, value, low and high of `scores_at`.
     """
     if validation[1].shape[1] != 2:
         return None
+    about = {"positive": names[positive], "positive_rows": int((test[0] == positive).sum())}
     points: list[dict[str, Any]] = []
     for sensitivity in sensitivities:
-        threshold = threshold_for(sensitivity, validation[0] == 1, validation[1][:, 1])
-        point: dict[str, Any] = {"aimed_at": sensitivity, "threshold": threshold, "test": None}
+        threshold = threshold_for(sensitivity, validation[0] == positive, validation[1][:, positive])
+        point: dict[str, Any] = {**about, "aimed_at": sensitivity, "threshold": threshold, "test": None}
         if threshold is not None:
             labels, probabilities = test
-            point["test"] = scores_at(threshold, labels == 1, probabilities[:, 1], groups, resamples=resamples).metrics
+            found = scores_at(threshold, labels == positive, probabilities[:, positive], groups, resamples=resamples)
+            point["test"] = found.metrics
         points.append(point)
     return points
 

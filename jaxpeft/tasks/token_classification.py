@@ -14,6 +14,7 @@ from jaxpeft.config import Config
 from jaxpeft.data.batches import Targets
 from jaxpeft.data.bio import OUTSIDE, Span, spans_of_tags, tags_of_types
 from jaxpeft.data.rows import Rows
+from jaxpeft.data.splits import Splits
 from jaxpeft.data.tokenise import Examples
 from jaxpeft.data.words import with_words
 from jaxpeft.errors import InputError
@@ -84,6 +85,10 @@ class TokenClassification(Task):
         if self.config.data.protocol != "paper":
             return scores
         return scores.beside({"paper_f1_pieces": with_interval(_piece_f1(answers, examples), None)})
+
+    def known(self, splits: Splits) -> Rows:
+        """Those that are trained on: what a word is most often is learned from them."""
+        return splits.train
 
     def majority(self, train: Rows, rows: Rows) -> dict[str, float | None]:
         """Of giving every word the tag that it has most often in training; `O` to words that are new."""

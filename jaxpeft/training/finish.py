@@ -7,6 +7,8 @@ import numpy as np
 
 from jaxpeft import runtime
 from jaxpeft.config import Config
+from jaxpeft.data.rows import Rows
+from jaxpeft.data.splits import Splits
 from jaxpeft.data.tokenise import Examples
 from jaxpeft.tasks.clusters import Scores
 from jaxpeft.tasks.task import Answers, Task
@@ -31,7 +33,7 @@ def write(
     outcome: Outcome,
     logits: Mapping[str, np.ndarray],
     examples: Mapping[str, Examples],
-    data_report: Mapping[str, int],
+    splits: Splits,
     *,
     timing: Mapping[str, Any],
     memory: Mapping[str, Any],
@@ -41,13 +43,13 @@ def write(
     scores, answers = _test(logits, task, examples, workdir)
     result = {
         **_identity(config, model, examples, loop.buckets),
-        **_outcome(outcome, task, scores, examples),
+        **_outcome(outcome, task, scores, examples, task.known(splits)),
         **task.report(answers, examples),
         "timing": timing,
         "memory": memory,
         "versions": runtime.versions(),
         "device": runtime.device(),
-        "data_report": data_report,
+        "data_report": splits.report,
         "forgetting": forgetting.measure(config, model, outcome.trainable, examples["validation"].encoded),
     }
     _draw(config, task, workdir, examples["test"], answers["test"], result)
@@ -109,9 +111,9 @@ def _identity(
 
 
 def _outcome(
-    outcome: Outcome, task: Task, scores: Mapping[str, Scores], examples: Mapping[str, Examples]
+    outcome: Outcome, task: Task, scores: Mapping[str, Scores], examples: Mapping[str, Examples], known: Rows
 ) -> dict[str, Any]:
-    majority = {name: task.majority(examples["train"].rows, examples[name].rows) for name in scores}
+    majority = {name: task.majority(known, examples[name].rows) for name in scores}
     reports = {name: found.report() for name, found in scores.items()}
     by_field = {field: {name: report[field] for name, report in reports.items()} for field in reports["test"]}
     return {

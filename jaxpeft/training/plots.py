@@ -64,9 +64,9 @@ def confusion_matrix(confusion: np.ndarray, names: Sequence[str], path: str | Pa
 
 
 def roc_curves(
-    labels: np.ndarray, probabilities: np.ndarray, names: Sequence[str], path: str | Path, title: str
+    labels: np.ndarray, probabilities: np.ndarray, names: Sequence[str], positive: int, path: str | Path, title: str
 ) -> None:
-    """Draw sensitivity against false alarms of each class against the rest as a PNG; of two classes, the second.
+    """Draw sensitivity against false alarms of each class against the rest as a PNG; of two, of the positive one.
 
     labels [N] (-1 = unseen in training), probabilities [N, C]. The eight classes with the most rows have a colour
     and their AUROC, the others are grey; classes that all rows or none have are left out.
@@ -76,14 +76,14 @@ def roc_curves(
     with canvas((6.6, 4.6), path) as figure:
         axes = _square(figure, title, "share of the other rows taken for it", "share of its rows found")
         axes.plot([0, 1], [0, 1], color=GREY, linewidth=1.0, linestyle=":")
-        for name, positive, scores, style in _ranked(labels, probabilities, names):
-            false, found, _ = roc_curve(positive, scores)
-            axes.plot(false, found, label=f"{name}  {roc_auc_score(positive, scores):.3f}", **style)
+        for name, members, scores, style in _ranked(labels, probabilities, names, positive):
+            false, found, _ = roc_curve(members, scores)
+            axes.plot(false, found, label=f"{name}  {roc_auc_score(members, scores):.3f}", **style)
         _legend(axes, "AUROC", (1.02, 0.0))
 
 
 def precision_recall_curves(
-    labels: np.ndarray, probabilities: np.ndarray, names: Sequence[str], path: str | Path, title: str
+    labels: np.ndarray, probabilities: np.ndarray, names: Sequence[str], positive: int, path: str | Path, title: str
 ) -> None:
     """Draw precision against recall of each class against the rest as a PNG; arguments as in `roc_curves`.
 
@@ -93,11 +93,11 @@ def precision_recall_curves(
 
     with canvas((6.6, 4.6), path) as figure:
         axes = _square(figure, title, "recall", "precision")
-        for name, positive, scores, style in _ranked(labels, probabilities, names):
-            precision, recall, _ = precision_recall_curve(positive, scores)
-            area = average_precision_score(positive, scores)
+        for name, members, scores, style in _ranked(labels, probabilities, names, positive):
+            precision, recall, _ = precision_recall_curve(members, scores)
+            area = average_precision_score(members, scores)
             axes.plot(recall, precision, drawstyle="steps-post", label=f"{name}  {area:.3f}", **style)
-            axes.axhline(positive.mean(), linestyle=":", **{**style, "linewidth": 0.8})
+            axes.axhline(members.mean(), linestyle=":", **{**style, "linewidth": 0.8})
         _legend(axes, "average precision", (1.02, 0.0))
 
 
@@ -202,10 +202,10 @@ def _write_counts(axes: "Axes", confusion: np.ndarray, share: np.ndarray, size: 
 
 
 def _ranked(
-    labels: np.ndarray, probabilities: np.ndarray, names: Sequence[str]
+    labels: np.ndarray, probabilities: np.ndarray, names: Sequence[str], positive: int
 ) -> Iterator[tuple[str, np.ndarray, np.ndarray, dict[str, Any]]]:
     """Name, membership [N], score [N] and line style of each class with rows in it and others, the largest first."""
-    shown = [index for index in ranked_classes(len(names)) if 0 < (labels == index).sum() < len(labels)]
+    shown = [index for index in ranked_classes(len(names), positive) if 0 < (labels == index).sum() < len(labels)]
     shown.sort(key=lambda index: -(labels == index).sum())
     for place, index in enumerate(shown):
         coloured = place < len(CURVES)

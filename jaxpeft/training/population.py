@@ -16,6 +16,7 @@ import numpy as np
 
 from jaxpeft.config import Config
 from jaxpeft.data.batches import Batch
+from jaxpeft.data.splits import Splits
 from jaxpeft.data.tokenise import Examples
 from jaxpeft.peft import Tree, ranks
 from jaxpeft.tasks.task import Task
@@ -43,11 +44,11 @@ class Member(Loop):
         model: System,
         task: Task,
         examples: Mapping[str, Examples],
-        data_report: Mapping[str, int],
+        splits: Splits,
         **shared: Any,
     ):
         """`row` is where it stands on the axis of members; `shared` goes to every `Loop`."""
-        self.name, self.row, self.examples, self.data_report = name, row, examples, data_report
+        self.name, self.row, self.examples, self.splits = name, row, examples, splits
         self.logged: Mapping[str, Any] | None = None  # the latest record
         super().__init__(config, model, task, examples["train"], examples["validation"], **shared)
 

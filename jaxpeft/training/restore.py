@@ -111,6 +111,7 @@ class Restored(Finished):
         self._placed = self._placement.replicate(self.trainable)
         self._frozen = self._placement.place_frozen(self.system.frozen)
         self._evaluator: Evaluator = alike._evaluator if alike else self._compiled()
+        self.cut = 0
 
     def _loading(self) -> contextlib.AbstractContextManager[Any]:
         return _placement(self.config).loading()
@@ -139,7 +140,9 @@ class Restored(Finished):
 
         `prediction` and `probabilities` (label -> p); of entities `entities`, each with `type`, `start` and `end`
         (exclusive) in words and, for a text, `start_character` and `end_character`. Its words are runs of letters,
-        runs of digits, and single other characters.
+        runs of digits, and single other characters. Entities are looked for in all of a text, in windows where it is
+        long. To other texts that are longer than `data.max_length` the answer rests on what `data.long_text` keeps:
+        `cut` is how many those were of the latest call.
         """
         if isinstance(texts, str):
             raise InputError("expected a list of texts, found a single one: predict([text])")
@@ -155,7 +158,11 @@ class Restored(Finished):
         if (rows.text_pair is not None) != bool(self.result["pairs"]):
             expected = "pairs of texts" if self.result["pairs"] else "single texts"
             raise InputError(f"the model was trained on {expected}; see data.columns.text_pair")
-        examples = Examples(rows, self.system.encoder.encode(rows))
+        encoder = self.system.encoder
+        if self.task.reads_words:  # a word that is not read would be one without an identifier
+            encoder = encoder.in_windows()
+        examples = Examples(rows, encoder.encode(rows))
+        self.cut = examples.encoded.truncated
         return list(self.task.said(self.task.answers(self._logits(examples), examples), rows))
 
     def evaluate(self, split: str, data: str | None = None) -> dict[str, Any]:
@@ -168,7 +175,8 @@ class Restored(Finished):
         report = {
             "split": split,
             **scores.report(),
-            "majority": self.result["majority"].get(split, {}),
+            "majority": self.task.majority(self.task.known(splits), examples.rows),
+            "truncated": examples.encoded.truncated,
             "base_sha256": self.system.base_sha256,
             "versions": runtime.versions(),
             "device": runtime.device(),

@@ -106,7 +106,7 @@ def _train(
         return {}
     first_step = None if loop.first_step_at is None else loop.first_step_at - started
     timing, used = finish.timing(outcome.position, first_step), memory.report()
-    result = finish.write(loop, outcome, logits, examples, splits.report, timing=timing, memory=used)
+    result = finish.write(loop, outcome, logits, examples, splits, timing=timing, memory=used)
     shutil.rmtree(workdir.checkpoints, ignore_errors=True)
     print(final_table(result))
     return result

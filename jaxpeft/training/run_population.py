@@ -61,7 +61,7 @@ def train_population(config: Config, adapter: Adapter | None, workdir: Workdir, 
     results = {}
     for member, outcome, found in zip(members, outcomes, logits, strict=True):
         save_best(member.workdir.best, outcome.trainable)
-        results[member.name] = finish.write(member, outcome, found, member.examples, member.data_report, **figures)
+        results[member.name] = finish.write(member, outcome, found, member.examples, member.splits, **figures)
     result = spread(config, results) | figures | {"versions": runtime.versions(), "device": runtime.device()}
     write_json(workdir.result, result)
     shutil.rmtree(workdir.checkpoints, ignore_errors=True)
@@ -127,7 +127,7 @@ def _members(
             model,
             task,
             examples,
-            own_splits.report,
+            own_splits,
             buckets=buckets,
             placement=place,
             evaluator=evaluators[program],

@@ -98,6 +98,8 @@ def announce(
     progress.say(f"trains {counts['trainable_params']:,} of {counts['total_params']:,} parameters")
     if model.ignored_tensors:
         progress.say(f"tensors of the checkpoint without use here: {', '.join(model.ignored_tensors)}")
+    if lacking := splits.report["labels_without_training_rows"]:
+        progress.say(f"{lacking} labels have no training rows: those that had them are for validation")
     for name in SPLITS[1:]:
         if shared := _shared_with_training(splits.report, name):
             progress.say(f"{name} shares with training: {shared}")

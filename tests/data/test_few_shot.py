@@ -3,10 +3,12 @@ from collections import Counter
 
 import pytest
 
-from jaxpeft.config import DataConfig
+from jaxpeft.config import Config, DataConfig
 from jaxpeft.data.load import load
 from jaxpeft.data.rows import Corpus, Rows
 from jaxpeft.data.splits import make_splits
+from jaxpeft.tasks.sequence_classification import SequenceClassification
+from jaxpeft.tasks.token_classification import TokenClassification
 
 SHARES = {"common": 600, "rare": 200, "scarce": 5}
 
@@ -28,6 +30,25 @@ def test_so_many_a_label_in_training_and_the_whole_test():
     assert splits.test == corpus().splits["test"]
     assert splits.report["few_shot_train_rows_left_out"] == 805 - 37
     assert splits.report["few_shot_validation_rows_left_out"] == 805 - 261
+
+
+def test_how_often_a_label_is_stays_known_and_how_a_word_is_tagged_does_not():
+    splits = make_splits(corpus(), few_shot=16, seed=3)
+    assert SequenceClassification(Config(), ("common", "rare")).known(splits) == corpus().splits["train"]
+    words = TokenClassification(Config(task="token_classification"), ("O", "B-x", "I-x"))
+    assert words.known(splits) == splits.train
+
+
+def test_labels_that_all_went_to_validation_are_counted():
+    labels, patients = ["a", "b"] * 98 + ["rare"] * 4, [f"p{i}" for i in range(196)] + ["last"] * 4
+    rows = Rows(text=[f"note {i}" for i in range(200)], label=labels, patient=patients)
+    found = {
+        make_splits(Corpus({"train": rows, "test": rows.take([0, 1])}, published=True), seed=seed).report[
+            "labels_without_training_rows"
+        ]
+        for seed in range(30)
+    }
+    assert found == {0, 1}
 
 
 def test_the_seed_decides_and_fewer_are_part_of_more():

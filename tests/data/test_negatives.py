@@ -13,7 +13,7 @@ from jaxpeft.errors import InputError
 def splits_of(labels):
     train = Rows(text=[str(row) for row in range(len(labels))], label=list(labels))
     other = Rows(text=["x", "y"], label=["none", "none"])
-    return Splits(train, other, other, ("none", "yes"), {"kept": 1})
+    return Splits(train, other, other, ("none", "yes"), {"kept": 1}, train)
 
 
 def kept(splits, share, seed=0):

@@ -47,6 +47,13 @@ def test_what_a_result_does_not_say_is_unknown(tmp_path):
     assert price_of("cpu x 1", {"h100": 3.0}) is None
 
 
+def test_a_price_is_of_whole_words_and_the_longest_key_counts():
+    assert price_of("NVIDIA L40S", {"l4": 0.7, "l40s": 1.9}) == 1.9
+    assert price_of("NVIDIA RTX A1000", {"a100": 1.8}) is None
+    assert price_of("NVIDIA A100-SXM4-80GB", {"a10": 0.9, "A100": 1.8, "a100-sxm4-80gb": 2.2}) == 2.2
+    assert price_of("Tesla T4", {"t4": 0.4}) == 0.4
+
+
 def test_every_card_is_paid_and_a_cpu_once(tmp_path):
     cards = {"kind": "NVIDIA H100 80GB HBM3", "count": 4}
     assert cost_of(run(tmp_path, device=cards), PRICES).money == pytest.approx(4 * 0.3)
@@ -61,6 +68,7 @@ def test_a_task_adds_its_adapter_else_its_model_else_its_best_step_else_its_para
         (tmp_path / name / "weights").write_bytes(bytes(size))
         expected = size
     assert cost_of(run(tmp_path), PRICES).storage_bytes == 20
+    assert cost_of(run(tmp_path, method="head"), PRICES).storage_bytes == 1000  # its model was merged later
 
 
 def test_a_system_costs_the_mean_of_the_runs_that_tell(tmp_path):

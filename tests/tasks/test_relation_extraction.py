@@ -31,6 +31,11 @@ def test_scores_are_of_what_is_not_negative():
     assert relations().majority(ROWS, ROWS)["f1_positive_micro"] == 0.0
 
 
+def test_of_two_classes_the_relation_is_the_positive_one():
+    config = Config(task="relation_extraction")
+    assert [task_of(config, names).positive for names in (("TrAP", "false"), ("false", "interacts"))] == [0, 1]
+
+
 def test_the_papers_count_has_a_name_of_its_own():
     metrics = relations("paper").scores(LOGITS, EXAMPLES).metrics
     assert metrics.keys() - set(METRIC_NAMES) == {"paper_f1_micro"}

@@ -90,6 +90,18 @@ def test_what_any_classifier_has_is_unchanged():
     assert all(ours.metrics[name] == plain.metrics[name] for name in ("accuracy", "auroc_macro", "ece", "brier"))
 
 
+@pytest.mark.parametrize("negative", [0, 1])
+def test_of_two_classes_what_is_ranked_is_the_relation(negative):
+    rng = np.random.default_rng(2)
+    labels, probabilities = (rng.random(200) < 0.1).astype(int), rng.dirichlet(np.ones(2), 200)
+    names = ["false", "TrAP"] if negative == 0 else ["TrAP", "false"]
+    found = relation_scores(labels, probabilities, names, None, negative_label="false")
+    relation = 1 - negative
+    expected = sklearn.metrics.average_precision_score(labels == relation, probabilities[:, relation])
+    assert found.metrics["auprc_macro"]["value"] == pytest.approx(expected)
+    assert found.drawn["auprc_macro"].mean() == pytest.approx(expected, abs=0.05)
+
+
 def test_without_a_positive_pair_there_is_no_f1():
     found = values(np.full(5, NEGATIVE), np.eye(4)[[NEGATIVE] * 5])
     assert found["f1_positive_micro"] is found["f1_macro"] is None

@@ -71,18 +71,26 @@ def test_intervals_resample_groups():
 def test_chosen_on_validation_measured_on_test():
     validation = np.array([1, 1, 1, 1, 1, 0]), columns([0.9, 0.8, 0.7, 0.6, 0.2, 0.1])
     test = np.array([1, 1, 0, -1]), columns([0.65, 0.3, 0.6, 0.05])
-    found = threshold_report(validation, test, None, sensitivities=[0.8, 1.0])
+    found = threshold_report(validation, test, None, ["calm", "storm"], sensitivities=[0.8, 1.0])
     assert [(point["aimed_at"], point["threshold"]) for point in found] == [(0.8, 0.6), (1.0, 0.2)]
     first = {name: score["value"] for name, score in found[0]["test"].items()}
     # the unseen label is not positive, and rightly not taken for it
     assert first == {"sensitivity": 0.5, "specificity": 0.5, "ppv": 0.5, "npv": 0.5}
+    assert {(point["positive"], point["positive_rows"]) for point in found} == {("storm", 2)}
     json.dumps(found, allow_nan=False)
+
+
+def test_either_class_may_be_the_positive_one():
+    labels, chances = np.array([1, 1, 0, 0, 0]), columns([0.9, 0.2, 0.3, 0.1, 0.6])
+    second = threshold_report((labels, chances), (labels, chances), None, ["a", "b"])
+    turned = 1 - labels, chances[:, ::-1]
+    assert threshold_report(turned, turned, None, ["b", "a"], positive=0) == second
 
 
 def test_no_positives_no_threshold_and_other_than_two_classes_none_at_all():
     rows = np.array([0, 0]), columns([0.2, 0.3])
-    assert threshold_report(rows, rows, None, sensitivities=[0.9]) == [
-        {"aimed_at": 0.9, "threshold": None, "test": None}
+    assert threshold_report(rows, rows, None, ["a", "b"], sensitivities=[0.9]) == [
+        {"positive": "b", "positive_rows": 0, "aimed_at": 0.9, "threshold": None, "test": None}
     ]
     three = np.array([0, 1]), np.full((2, 3), 1 / 3)
-    assert threshold_report(three, three, None) is None
+    assert threshold_report(three, three, None, ["a", "b", "c"]) is None

@@ -136,6 +136,17 @@ def test_a_long_row_is_cut_its_words_beyond_are_outside_and_counted(tmp_path, ta
         assert row["predictions"][len(row["predictions"]) - count :] == ["O"] * count
 
 
+def test_new_text_is_read_to_its_end_however_long(restored, tagged_data):
+    rows = lines(tagged_data / "test.jsonl")
+    words = [word for row in rows[:12] for word in row["tokens"]]
+    (found,) = restored.predict([words])
+    assert len(words) > 2 * tiny.SIZES["max_position_embeddings"]
+    beyond = [entity for entity in found["entities"] if entity["start"] >= tiny.SIZES["max_position_embeddings"]]
+    gold = spans_of_tags([tag for row in rows[:12] for tag in row["ner_tags"]])
+    right = {(entity["start"], entity["end"], entity["type"]) for entity in beyond} & set(gold)
+    assert len(right) > len(beyond) / 3 > 0
+
+
 def test_texts_with_labels_are_not_for_this_task(tmp_path, base, data):
     config = tiny.experiment(base, data, task="token_classification")
     with pytest.raises(InputError, match="wants words with tags"):

@@ -91,13 +91,13 @@ def some_answers(classes, rows=60):
 @pytest.mark.parametrize("classes", [2, 3, 12])
 def test_curves_of_any_number_of_classes(tmp_path, draw, classes):
     labels, probabilities = some_answers(classes)
-    draw(labels, probabilities, ["_$a", "b^$", *"cdefghijkl"][:classes], tmp_path / "curves.png", "Test $")
+    draw(labels, probabilities, ["_$a", "b^$", *"cdefghijkl"][:classes], 1, tmp_path / "curves.png", "Test $")
     drawn(tmp_path / "curves.png")
 
 
 @pytest.mark.parametrize("draw", [roc_curves, precision_recall_curves])
 def test_curves_of_one_class_alone_are_empty(tmp_path, draw):
-    draw(np.ones(4, int), np.full((4, 2), 0.5), ["a", "b"], tmp_path / "curves.png", "Test")
+    draw(np.ones(4, int), np.full((4, 2), 0.5), ["a", "b"], 1, tmp_path / "curves.png", "Test")
     drawn(tmp_path / "curves.png")
 
 

@@ -31,6 +31,19 @@ def moved(finished, base, data, tmp_path):
     return elsewhere
 
 
+def test_texts_that_are_too_long_are_counted_and_told(finished, tmp_path, cli):
+    source = tiny.write_jsonl(tmp_path / "in.jsonl", [{"text": "w1 " * 60}, {"text": "w1"}])
+    arguments = (
+        "--mode=predict",
+        f"--workdir={finished.root}",
+        f"--input={source}",
+        f"--output={tmp_path / 'out.jsonl'}",
+    )
+    code, said, told = cli(*arguments)
+    assert (code, said.startswith("2 rows written")) == (0, True)
+    assert told.startswith("1 of them are longer than data.max_length")
+
+
 def test_evaluate_in_a_new_process_equals_the_result_though_everything_moved(finished, moved):
     places = ["--workdir", moved / "run", "--base", moved / "base", "--data", moved / "data"]
     done = tiny.run("--mode=evaluate", *places)
