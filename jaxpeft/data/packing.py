@@ -217,7 +217,8 @@ def plan_evaluation_packed(
     """Batches for evaluation, every example once, each with its shape: one shape a bucket.
 
     Within a bucket texts are shuffled, so that its rows are alike. A last batch whose texts take less than half of one
-    of the next bucket goes there.
+    of the next bucket goes there. If all are one batch it is halved as long as they fit: a single text waits for no
+    other.
     """
     shapes = [
         evaluation_shape(length, shorter, batch_size, parts=parts, virtual=virtual)
@@ -238,7 +239,17 @@ def plan_evaluation_packed(
                 left_over = examples
             else:
                 plans.append((place(examples, lengths[examples] + virtual, row[own] - first), shape))
-    return plans
+    return [_halved(*plans[0], lengths + virtual)] if len(plans) == 1 else plans
+
+
+def _halved(placed: Placed, shape: Shape, lengths: np.ndarray) -> tuple[Placed, Shape]:
+    """The batch in the smallest half, quarter, ... of its shape that has room for it."""
+    examples = placed.examples
+    while True:
+        half = dataclasses.replace(shape, tokens=shape.tokens // 2, texts=max(shape.texts // 2, 1))
+        if half.tokens < half.length or (row := fill(lengths[examples], half)).max() >= half.rows:
+            return placed, shape
+        placed, shape = place(examples, lengths[examples], row), half
 
 
 def fill(lengths: np.ndarray, shape: Shape) -> np.ndarray:

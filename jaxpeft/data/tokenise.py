@@ -85,20 +85,28 @@ class TextEncoder:
     reads_words: bool = False
     long_text: str = "head"
     stride: int = 0
+    vocab_size: int | None = None  # rows of the model's table of words
 
     def in_windows(self) -> "TextEncoder":
         """The same, but that no word of a long text is left out."""
         return self if self.long_text == "windows" else dataclasses.replace(self, long_text="windows")
 
     def encode(self, rows: Rows, cache: Path | None = None) -> Encoded:
-        """Tokens of every row, from the folder `cache` if these very rows have been encoded before."""
-        if cache is None:
-            return self._encode(rows)
-        path = cache / f"{self._key(rows)}.npz"
-        if (known := _read(path)) is not None:
-            return known
-        encoded = self._encode(rows)
-        _write(path, encoded)
+        """Tokens of every row, from the folder `cache` if these very rows have been encoded before.
+
+        Raises InputError for a token that the model has no embedding of.
+        """
+        path = None if cache is None else cache / f"{self._key(rows)}.npz"
+        known = None if path is None else _read(path)
+        encoded = self._encode(rows) if known is None else known
+        largest = int(encoded.ids.max(initial=0))
+        if self.vocab_size is not None and largest >= self.vocab_size:
+            raise InputError(
+                f"the tokenizer gave token {largest}, and the model has embeddings of {self.vocab_size} (vocab_size in "
+                "config.json): it is another model's, or words were added to it alone"
+            )
+        if path is not None and known is None:
+            _write(path, encoded)
         return encoded
 
     def _encode(self, rows: Rows) -> Encoded:
@@ -229,10 +237,11 @@ def text_encoder(
     reads_words: bool = False,
     long_text: str = "head",
     stride: int | None = None,
+    vocab_size: int | None = None,
 ) -> TextEncoder:
     """The encoder of a model folder; `stride` None is half of `max_length`. Raises InputError as `load_tokenizer`."""
     tokenizer, sha256 = load_tokenizer(folder, lowercase=lowercase, words=reads_words)
-    return TextEncoder(tokenizer, sha256, max_length, reads_words, long_text, stride or max_length // 2)
+    return TextEncoder(tokenizer, sha256, max_length, reads_words, long_text, stride or max_length // 2, vocab_size)
 
 
 def private_folder(path: Path) -> Path:

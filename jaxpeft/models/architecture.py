@@ -2,6 +2,7 @@
 
 import abc
 import dataclasses
+import typing
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Self
 
@@ -46,9 +47,14 @@ class ArchitectureConfig:
     def from_hf(cls, hf_config: Mapping[str, Any], **ours: Any) -> Self:
         """From the parsed `config.json`; `ours` sets num_labels, dtype, attention, remat, unroll. Raises InputError."""
         known = {field.name for field in dataclasses.fields(cls)} - cls.OURS
-        values = {cls.RENAMED.get(name, name): value for name, value in hf_config.items()}
-        config = cls(**{name: values[name] for name in known if name in values}, **ours)
-        if problems := config.problems(hf_config):
+        renamed = {cls.RENAMED.get(name, name): value for name, value in hf_config.items()}
+        values = {name: renamed[name] for name in known if name in renamed}
+        kinds = typing.get_type_hints(cls)
+        problems = [problem for name, value in values.items() for problem in _unfit(name, value, kinds[name])]
+        if not problems:
+            config = cls(**values, **ours)
+            problems = config.problems(hf_config)
+        if problems:
             raise InputError(*(f"the model's config.json: {problem}" for problem in problems))
         return config
 
@@ -102,6 +108,18 @@ class ArchitectureConfig:
 def divides(name: str, divisor: int, whole_name: str, whole: int) -> list[str]:
     """The problem with a size that is no multiple of another, if there is one."""
     return [f"{whole_name} {whole} is no multiple of {name} {divisor}"] if whole % divisor else []
+
+
+def _unfit(name: str, value: Any, kind: Any) -> list[str]:
+    """The problem with a value that is not of its field's type, or a size below one, if there is one."""
+    if name.endswith("_id"):  # who needs one looks at it
+        return []
+    kinds: tuple[Any, ...] = typing.get_args(kind) or (kind,)
+    fitting: Any = (*kinds, int) if float in kinds else kinds
+    if not isinstance(value, fitting) or (isinstance(value, bool) and bool not in kinds):
+        expected = " or ".join("null" if one is type(None) else one.__name__ for one in kinds)
+        return [f"{name} is {value!r}: expected {expected}"]
+    return [f"{name} is {value}: expected 1 or more"] if kinds == (int,) and value < 1 else []
 
 
 def only(hf_config: Mapping[str, Any], supported: Mapping[str, Any]) -> list[str]:

@@ -45,7 +45,7 @@ class BertConfig(ArchitectureConfig):
         return [
             *unknown_activation("hidden_act", self.hidden_act),
             *super().problems(hf_config),
-            *only(hf_config, {"position_embedding_type": "absolute"}),
+            *only(hf_config, {"position_embedding_type": "absolute", "is_decoder": False}),
         ]
 
     def positions(self, layout: Layout, first: int) -> jax.Array:

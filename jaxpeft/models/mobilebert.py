@@ -235,7 +235,7 @@ class MobileBertEncoder(Classifier):
         self, words: jax.Array, segments: jax.Array, layout: Layout, first: int, *, seeds: jax.Array | None
     ) -> jax.Array:
         """What the first layer reads [B, T, D], of word embeddings [B, T, E]; positions count from `first`."""
-        padding = self.words(jnp.zeros((1, 1), jnp.int32))
+        padding = self.words(jnp.full((1, 1), self.config.pad_token_id))
         return self.embeddings(words, padding, segments, layout, first, seeds=seeds)
 
     def encoder_tensors(self) -> tuple[Tensor, ...]:

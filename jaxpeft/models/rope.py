@@ -33,8 +33,14 @@ class Rope:
 
     def problems(self) -> list[str]:
         """A kind of scaling that is not built."""
-        known = self.rope_type in SCALINGS
-        return [] if known else [f"rope_type is {self.rope_type!r}; supported are {', '.join(SCALINGS)}"]
+        if self.rope_type not in SCALINGS:
+            return [f"rope_type is {self.rope_type!r}; supported are {', '.join(SCALINGS)}"]
+        numbers = {name: value for name, value in vars(self).items() if name != "rope_type"}
+        return [
+            f"{name} is {value!r}: expected a number above 0"
+            for name, value in numbers.items()
+            if isinstance(value, bool) or not isinstance(value, int | float) or not value > 0
+        ]
 
     def frequencies(self, head_dim: int) -> np.ndarray:
         """Radians a token for each pair of features, float32 [H / 2]."""

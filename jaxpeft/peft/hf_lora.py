@@ -63,6 +63,7 @@ def to_hf(model: Any, config: PeftConfig) -> dict[str, Any]:
         "rank_pattern": {pattern: int(rank) for pattern, rank in ranks.items()},
         "alpha_pattern": _in_any_order(patterns.parse(settings.alpha_pattern), settings.alpha, modules),
         "layers_to_transform": sorted(settings.layers_to_transform) or None,
+        "layers_pattern": _stack_name(model) if settings.layers_to_transform else None,
         "init_lora_weights": True,
         "fan_in_fan_out": False,
     }
@@ -91,6 +92,12 @@ def from_hf(model: Any, given: Mapping[str, Any], shapes: Mapping[str, tuple[int
             alpha_pattern=_entries(alphas),
         ),
     )
+
+
+def _stack_name(model: Any) -> str:
+    """What stands before a layer's number: told, since a reader that guesses takes MobileBERT's `ffn.0` for a layer."""
+    name = next(name for name in encoder_layers(model).values() if LAYER in name)
+    return name.partition(f".{LAYER}")[0].rpartition(".")[2]
 
 
 def _layers(model: Any, found: Mapping[str, set[int]]) -> tuple[int, ...]:

@@ -72,13 +72,18 @@ def shortest_names(model: Any, paths: Collection[str]) -> list[str]:
 
     Even PEFT's rule for feed-forward modules, which takes an end that does not begin at a dot, finds no others.
     """
-    layers = encoder_layers(model)
+    layers, depth = encoder_layers(model), model.config.num_hidden_layers
+    others = [one for path, name in layers.items() if path not in paths for _, one in in_each_layer(name, depth)]
+
+    def means_others(end: str) -> bool:
+        written = tuple(one for _, one in in_each_layer(end, depth))  # "0.output.dense" ends "ffn.0.output.dense" too
+        return any(other.endswith(written) for other in others)
+
     found = []
     for path in paths:
         parts = layers[path].split(".")
         ends = (".".join(parts[start:]) for start in range(len(parts) - 1, -1, -1))
-        meant = (end for end in ends if all(other in paths for other, name in layers.items() if name.endswith(end)))
-        found.append(next(meant))
+        found.append(next(end for end in ends if not means_others(end)))
     return list(dict.fromkeys(found))
 
 

@@ -6,6 +6,7 @@ One target's leaves:
             layers.attention.key.ia3           [L, D_out]         trained (feed-forward: [L, D_in])
 """
 
+from collections.abc import Iterable
 from typing import Any
 
 import jax
@@ -13,6 +14,7 @@ import jax.numpy as jnp
 from flax import nnx
 
 from jaxpeft.config import Ia3Config
+from jaxpeft.errors import InputError
 
 DEFAULT_TARGETS = {  # PEFT's where it has one, else those of the paper (Taylor et al. 2024)
     "bert": ("key", "value", "output.dense"),
@@ -70,6 +72,16 @@ class Ia3Linear(nnx.Module):
 def scales_input(name: str, config: Ia3Config) -> bool:
     """Whether the module `name` is a feed-forward one: as in PEFT, by a bare suffix."""
     return name.endswith(tuple(config.feedforward_modules))
+
+
+def check(modules: Iterable[str], layers: int, config: Ia3Config) -> None:
+    """Raises InputError for a feed-forward module that none of `modules` is: it would be scaled at its output."""
+    modules = tuple(modules)
+    if unmatched := [end for end in config.feedforward_modules if not any(name.endswith(end) for name in modules)]:
+        raise InputError(
+            f"peft.ia3.feedforward_modules: {', '.join(map(repr, unmatched))} is none of the modules that get an "
+            f"adapter: {', '.join(modules)}"
+        )
 
 
 def trains(path: str, config: Ia3Config) -> bool:

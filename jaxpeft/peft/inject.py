@@ -40,7 +40,7 @@ class Method:
 
 METHODS: Mapping[str, Method] = {
     "lora": Method(lora.trains, lora.DEFAULT_TARGETS, lora.wrap, lora.check),
-    "ia3": Method(ia3.trains, ia3.DEFAULT_TARGETS, ia3.wrap),
+    "ia3": Method(ia3.trains, ia3.DEFAULT_TARGETS, ia3.wrap, ia3.check),
     "prompt": Method(prompt.trains, virtual=prompt.Prompt),
     "p_tuning": Method(prompt.trains, virtual=prompt.PTuning),
     "prefix": Method(prompt.trains, virtual=prompt.Prefix),
@@ -65,7 +65,7 @@ def attach(model: Any, config: PeftConfig, key: jax.Array, new: Collection[str] 
     settings = _settings(config, model.model_type)
     found = targets(model, config, new)
     if method.check is not None:
-        method.check(found.values(), model.config.num_hidden_layers, settings)
+        method.check(found.values(), model.config.num_hidden_layers, getattr(config, config.method))
     for path, name in found.items():
         parent, attribute = parent_of(model, path)
         own_key = jax.random.fold_in(key, zlib.crc32(path.encode()))

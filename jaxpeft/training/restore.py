@@ -109,12 +109,24 @@ class Restored(Finished):
         alike = next((other for other in beside if other._program() == self._program()), None)
         self._placement: Placement = alike._placement if alike else _placement(self.config)
         self._placed = self._placement.replicate(self.trainable)
-        self._frozen = self._placement.place_frozen(self.system.frozen)
+        self._frozen = self._place_frozen(beside)
         self._evaluator: Evaluator = alike._evaluator if alike else self._compiled()
         self.cut = 0
 
     def _loading(self) -> contextlib.AbstractContextManager[Any]:
         return _placement(self.config).loading()
+
+    def _place_frozen(self, beside: Sequence["Restored"]) -> Any:
+        """The frozen leaves on the devices, where those of a shared base are already."""
+        alike = [other for other in beside if other._place() == self._place()]
+        known = {id(leaf): other._frozen[path] for other in alike for path, leaf in other.system.frozen.items()}
+        frozen = self.system.frozen
+        new = self._placement.place_frozen({path: leaf for path, leaf in frozen.items() if id(leaf) not in known})
+        return {path: known[id(leaf)] if id(leaf) in known else new[path] for path, leaf in frozen.items()}
+
+    def _place(self) -> tuple[Any, ...]:
+        """What says on which devices a leaf lies, and how it is cut."""
+        return type(self._placement), self._placement.parts, dataclasses.astuple(self.config.mesh)
 
     def _compiled(self) -> Evaluator:
         buckets, size = tuple(self.result["buckets"]), self.config.train.eval_batch_size
@@ -146,7 +158,10 @@ class Restored(Finished):
         """
         if isinstance(texts, str):
             raise InputError("expected a list of texts, found a single one: predict([text])")
-        words = None if all(isinstance(text, str) for text in texts) else [list(text) for text in texts]
+        are_texts = {isinstance(text, str) for text in texts}
+        if len(are_texts) > 1:
+            raise InputError("expected texts, or lists of words, found both: predict them apart")
+        words = [list(text) for text in texts] if are_texts == {False} else None
         joined = [text if isinstance(text, str) else " ".join(text) for text in texts]
         return self.predict_rows(Rows(joined, text_pair=None if pairs is None else list(pairs), tokens=words))
 

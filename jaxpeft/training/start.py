@@ -1,6 +1,7 @@
 """A run's first step: its examples, its system, and `peft.init_from`, an adapter's settings and then its numbers."""
 
 import copy
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -56,13 +57,28 @@ def build(config: Config, classes: Sequence[str], adapter: Adapter | None) -> tu
     seed = seed_of(config, "init")
     if adapter is None:
         built = system.build(config, classes, seed=seed)
-        new = f"newly initialised, and trained: {', '.join(built.new_tensors)}"
-        return built, new if built.new_tensors else "trains from the checkpoint's own weights"
+        if built.new_tensors:
+            return built, f"newly initialised, and trained: {', '.join(built.new_tensors)}"
+        return built, f"trains from the checkpoint's own weights{_other_labels(config, classes)}"
     built = system.build(config, classes, seed=seed, saved=adapter.shapes)
     has_head = _fill(built, adapter, config)
     new = f"newly initialised: {', '.join(built.new_tensors)}" if built.new_tensors else "the checkpoint's is taken"
     head = "its head included" if has_head else f"which has no head; {new}"
     return built, f"starts from the adapter {adapter.folder}, {head}"
+
+
+def _other_labels(config: Config, classes: Sequence[str]) -> str:
+    """What to say of the labels that the base's classifier was trained for. Raises InputError for another order."""
+    hf_config = pretrained.read_config(pretrained.resolve(config.model.ref, allow_download=config.model.allow_download))
+    given = hf_config.get("id2label") or {}
+    names = [str(given[number]) for number in map(str, range(len(given))) if number in given]
+    if names == list(classes) or all(re.fullmatch(r"LABEL_\d+", name) for name in names):
+        return ""
+    if sorted(names) == sorted(classes):
+        raise InputError(
+            f"the classifier of {config.model.ref} has the labels in another order: set data.labels to {listed(names)}"
+        )
+    return f"; its classifier was trained for other labels, {listed(names)}"
 
 
 def build_beside(config: Config, classes: Sequence[str], adapter: Adapter | None, other: System) -> System:

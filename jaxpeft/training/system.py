@@ -120,6 +120,7 @@ def encoder_of(config: Config, folder: Path) -> TextEncoder:
         reads_words=TASKS[config.task].reads_words,
         long_text=data.long_text,
         stride=data.window_stride,
+        vocab_size=pretrained.read_config(folder).get("vocab_size"),
     )
 
 

@@ -154,7 +154,19 @@ def test_a_few_texts_are_evaluated_with_the_next_longer_ones():
 
 def test_a_bucket_is_not_compiled_for_texts_of_shorter_ones_alone():
     ((_, shape),) = plan_evaluation_packed(np.array([5, 6]), (8, 24, 480), 64)
-    assert shape == evaluation_shape(8, 4, 64)
+    assert shape.length == 8
+
+
+def test_where_one_batch_is_enough_it_is_no_larger_than_its_texts_want():
+    sizes = {}
+    for count in (1, 2, 5, 40, 100):
+        ((placed, shape),) = plan_evaluation_packed(np.full(count, 20), (8, 24), 64)
+        assert (shape.rows, shape.length) == (1, 24)
+        assert (placed.start + 20).max() <= shape.tokens
+        assert count <= shape.texts
+        sizes[count] = shape.tokens
+    assert sizes == {1: 32, 2: 64, 5: 128, 40: 1024, 100: 2048}
+    assert {shape.tokens for _, shape in plan_evaluation_packed(np.full(500, 20), (8, 24), 64)} == {2048}
 
 
 def test_a_text_without_a_token_has_a_place_of_its_own():

@@ -44,6 +44,16 @@ def test_texts_are_cut_as_the_tokenizer_itself_would_cut_them(base, encoder):
     assert encoded.row_of.tolist() == [0, 1, 2, 3]
 
 
+def test_a_token_that_the_model_has_no_embedding_of_is_refused(base, tmp_path):
+    few = text_encoder(base, lowercase="auto", max_length=8, vocab_size=7)
+    assert few.encode(Rows(text=["w1"])).ids.tolist() == [CLS, 6, SEP]
+    with pytest.raises(InputError, match=r"gave token 7, and the model has embeddings of 7 \(vocab_size"):
+        few.encode(Rows(text=["w2"]))
+    text_encoder(base, lowercase="auto", max_length=8).encode(Rows(text=["w2"]), tmp_path)
+    with pytest.raises(InputError):  # from the cache too
+        few.encode(Rows(text=["w2"]), tmp_path)
+
+
 def test_a_word_is_answered_for_by_its_first_token(encoder):
     rows = of_words(["w1", "w2-w3", "w4"], ["é"])
     encoded = words_encoder(encoder).encode(rows)

@@ -186,6 +186,12 @@ def test_roberta_counts_real_tokens_from_behind_the_padding_token():
         ("roberta", {"pad_token_id": None}, ["pad_token_id is None"]),
         ("llama", {"hidden_act": "gelu"}, ["hidden_act is 'gelu'; supported is 'silu'"]),
         ("llama", {"rope_scaling": {"type": "dynamic", "factor": 2.0}}, ["rope_type is 'dynamic'", "llama3"]),
+        ("llama", {"rope_scaling": {"type": "linear", "factor": None}}, ["factor is None: expected a number above 0"]),
+        ("llama", {"rope_theta": None}, ["rope_theta is None"]),
+        ("bert", {"hidden_size": "24"}, ["hidden_size is '24': expected int"]),
+        ("bert", {"num_attention_heads": 0}, ["num_attention_heads is 0: expected 1 or more"]),
+        ("bert", {"layer_norm_eps": None}, ["layer_norm_eps is None: expected float"]),
+        ("bert", {"is_decoder": True}, ["is_decoder is True"]),
         ("llama", {"num_key_value_heads": 3}, ["num_attention_heads 4 is no multiple of num_key_value_heads 3"]),
     ],
 )

@@ -301,6 +301,34 @@ def test_other_ways_of_peft_to_say_what_is_adapted(folder_of, tmp_path, settings
     same_logits(system, None, again, batch_for(folder, peers.SEQUENCE))
 
 
+@pytest.mark.parametrize(
+    ("targets", "written"),
+    [
+        ({"target_modules": ("ffn.0.intermediate.dense",)}, ["ffn.0.intermediate.dense"]),
+        ({"target_regex": r".*layer\.\d+\.output\.dense"}, ["layer.0.output.dense", "layer.1.output.dense"]),
+    ],
+)
+def test_mobileberts_numbered_feed_forwards_are_not_taken_for_layers(folder_of, tmp_path, targets, written):
+    folder = folder_of("mobilebert", peers.SEQUENCE)
+    config, system = system_of(config_of(folder, peers.SEQUENCE, "lora", lora__bias="all", **targets))
+    trainable = shaken(system, "lora")
+    write_adapter(tmp_path / "adapter", config, system, trainable)
+    settings = json.loads((tmp_path / "adapter" / "adapter_config.json").read_text())
+    assert settings["target_modules"][: len(written)] == written
+    model = hf_peft.PeftModel.from_pretrained(peers.torch_model(folder), tmp_path / "adapter").eval()
+    same_logits(system, trainable, model, batch_for(folder, peers.SEQUENCE))
+
+
+def test_layers_that_are_chosen_are_told_with_the_name_of_their_stack(folder_of, tmp_path):
+    folder = folder_of("bert", peers.SEQUENCE)
+    config, system = system_of(config_of(folder, peers.SEQUENCE, "lora", lora__layers_to_transform=(1,)))
+    write_adapter(tmp_path / "adapter", config, system, trainable := shaken(system, "lora"))
+    settings = json.loads((tmp_path / "adapter" / "adapter_config.json").read_text())
+    assert (settings["layers_to_transform"], settings["layers_pattern"]) == ([1], "layer")
+    model = hf_peft.PeftModel.from_pretrained(peers.torch_model(folder), tmp_path / "adapter").eval()
+    same_logits(system, trainable, model, batch_for(folder, peers.SEQUENCE))
+
+
 def test_a_feed_forward_module_named_by_a_pattern(folder_of, tmp_path):
     folder = folder_of("bert", peers.SEQUENCE)
     targets = {"target_modules": r".*\.(key|output\.dense)", "feedforward_modules": r".*\d\.output\.dense"}

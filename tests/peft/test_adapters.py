@@ -178,6 +178,12 @@ def test_ia3_scales_inputs_of_the_feed_forward_modules_that_are_named(base):
     assert shapes == {1: (3, 24), 0: (3, 40)}
 
 
+def test_a_feed_forward_module_of_ia3_that_gets_no_adapter_is_refused(base):
+    for names in (("outputt.dense",), ("output.dense", "intermediate.dense")):
+        with pytest.raises(InputError, match=r"peft\.ia3\.feedforward_modules: .* is none of the modules that get"):
+            built(base, "ia3", peft__target_modules=("key", "output.dense"), peft__ia3__feedforward_modules=names)
+
+
 # Which modules they take
 
 

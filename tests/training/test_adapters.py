@@ -48,6 +48,8 @@ def test_the_base_is_in_memory_once_and_programs_of_one_shape_are_shared(runs):
         ours, theirs = run.system.base(), one.system.base()
         for path in run.system.frozen.keys() & theirs.keys():
             assert ours[path].unsafe_buffer_pointer() == theirs[path].unsafe_buffer_pointer(), path
+    table = "embeddings.word.embedding"
+    assert one._frozen[table] is two._frozen[table] is other._frozen[table]  # on the devices as well
     adapters.switch("one")
     adapters.predict(TEXTS)
     compiled = one._placement.compilations

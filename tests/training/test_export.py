@@ -10,7 +10,7 @@ import pytest
 from safetensors.numpy import load_file
 
 from jaxpeft.errors import InputError
-from jaxpeft.training import folders
+from jaxpeft.training import folders, start
 from jaxpeft.training.run import train
 from jaxpeft.training.safetensors_writer import write_weights
 from jaxpeft.training.workdir import Workdir
@@ -128,6 +128,18 @@ def same_scores(run, model, data, tmp_path):
     again = scored(tmp_path / "again", model, data, peft__method="head")
     assert result(again)["new_tensors"] == []
     same_probabilities(run, again)
+
+
+def test_a_base_with_a_classifier_says_what_its_labels_were(tmp_path):
+    labels = {str(number): name for number, name in enumerate(tiny.LABELS)}
+    given = {"own": labels, "other": labels | {"0": "fog"}, "unnamed": {"0": "LABEL_0"}, "bare": {}}
+    for name, own in given.items():
+        tiny.write_base(tmp_path / name, tiny.tensors(labels=3), **({"id2label": own} if own else {}))
+    told = {path.name: start._other_labels(tiny.experiment(path, path), tiny.LABELS) for path in tmp_path.iterdir()}
+    assert told.pop("other") == "; its classifier was trained for other labels, fog, storm, wind"
+    assert set(told.values()) == {""}
+    with pytest.raises(InputError, match=r"in another order: set data\.labels to calm, storm, wind"):
+        start.build(tiny.experiment(tmp_path / "own", tmp_path), tiny.LABELS[::-1], None)
 
 
 def test_a_head_alone_is_no_adapter(refused_by, run_of):

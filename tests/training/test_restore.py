@@ -31,6 +31,11 @@ def moved(finished, base, data, tmp_path):
     return elsewhere
 
 
+def test_texts_and_lists_of_words_are_not_mixed(restored):
+    with pytest.raises(InputError, match="expected texts, or lists of words, found both"):
+        restored.predict(["w1 w2", ["w1", "w2"]])
+
+
 def test_texts_that_are_too_long_are_counted_and_told(finished, tmp_path, cli):
     source = tiny.write_jsonl(tmp_path / "in.jsonl", [{"text": "w1 " * 60}, {"text": "w1"}])
     arguments = (
