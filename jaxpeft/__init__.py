@@ -13,7 +13,7 @@ if typing.TYPE_CHECKING:
     from jaxpeft.training.adapters import Adapters
     from jaxpeft.training.restore import Restored
 
-__version__ = "0.2.0"
+__version__ = "0.3.0"
 
 
 def load(workdir: str, *, base: str | None = None, allow_other_base: bool = False) -> Restored:
