@@ -28,16 +28,8 @@ _WORK = (
     "librarian", "software engineer", "chef", "postal worker", "real estate agent", "welder", "bookkeeper",
 )  # fmt: skip
 _TRADES = (
-    "Foods",
-    "Transit",
-    "Plumbing",
-    "Insurance",
-    "Textiles",
-    "Rotary Club",
-    "University",
-    "Roofing",
-    "Savings Bank",
-)
+    "Foods", "Transit", "Plumbing", "Insurance", "Textiles", "Rotary Club", "University", "Roofing", "Savings Bank",
+)  # fmt: skip
 _LANDMARKS = ("Lake {0}", "Route #", "the {0} Bridge", "Mount {0}", "Pier ##", "Camp {0}")
 _UNITS = ("Cardiology", "Internal Medicine", "CCU", "Radiology", "Surgical Oncology", "Neurology", "Orthopedics", "GI")
 _MONTHS = ("January", "March", "April", "June", "August", "October", "December")
