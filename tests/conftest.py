@@ -11,6 +11,7 @@ import time
 import hypothesis
 import pytest
 
+from jaxpeft.training import canvas
 from tests import tiny
 
 # JAX reads these once, when it is imported, so they are set before any test module is. Subprocesses inherit them.
@@ -46,6 +47,8 @@ def pytest_addoption(parser):
 
 
 def pytest_configure(config):
+    # Pictures of the runs that tests make are drawn, but coarsely: they took a third of a short run's time.
+    canvas.LAYOUT, canvas.SAVING = None, {"dpi": 30}
     config.addinivalue_line("markers", "full_parity: a cell of the matrix that only --parity=full runs")
     config.addinivalue_line("markers", "slow: whole runs, killed or side by side; -m 'not slow' leaves them out")
 

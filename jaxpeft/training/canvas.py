@@ -8,12 +8,13 @@ import contextlib
 import logging
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-DPI = 150
+LAYOUT: Literal["constrained"] | None = "constrained"
+SAVING: dict[str, Any] = {"dpi": 150, "bbox_inches": "tight", "pad_inches": 0.12}
 # Okabe and Ito's palette, told apart by colour-blind readers.
 BLUE, ORANGE, GREY = "#0072B2", "#D55E00", "#5F6670"
 CURVES = (BLUE, ORANGE, "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#F0E442")
@@ -42,10 +43,10 @@ def canvas(size: tuple[float, float], path: str | Path) -> Iterator["Figure"]:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
     with style.context(["default", _STYLE]):
-        figure = Figure(figsize=size, layout="constrained")
+        figure = Figure(figsize=size, layout=LAYOUT)
         FigureCanvasAgg(figure)
         yield figure
-        figure.savefig(path, dpi=DPI, bbox_inches="tight", pad_inches=0.12)
+        figure.savefig(path, **SAVING)
 
 
 @contextlib.contextmanager

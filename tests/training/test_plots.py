@@ -9,6 +9,7 @@ import matplotlib.image
 import numpy as np
 import pytest
 
+from jaxpeft.training import canvas
 from jaxpeft.training.plots import (
     _reliability,
     _smoothed,
@@ -19,6 +20,12 @@ from jaxpeft.training.plots import (
     roc_curves,
     type_scores,
 )
+
+
+@pytest.fixture(autouse=True)
+def _as_users_see_them(monkeypatch):
+    monkeypatch.setattr(canvas, "LAYOUT", "constrained")
+    monkeypatch.setattr(canvas, "SAVING", {"dpi": 150, "bbox_inches": "tight", "pad_inches": 0.12})
 
 
 def drawn(path):
