@@ -25,8 +25,8 @@ def get_config() -> Config:
     config.peft.lora.alpha = 16.0
     config.train.epochs = 4
     config.train.batch_size = 16
-    config.train.learning_rate = 3e-3
-    config.train.head_learning_rate = 1e-2
+    config.train.learning_rate = 1e-3  # at 3e-3 some seeds never leave the majority answer
+    config.train.head_learning_rate = 3e-3
     config.train.class_weights = "balanced"
     config.train.select_metric = "auroc_macro"
     return config
