@@ -111,6 +111,7 @@ def test_the_settings_of_an_adapter(tmp_path, base):
         "rank_pattern": {"value": 2},
         "alpha_pattern": {},
         "layers_to_transform": None,
+        "layers_pattern": None,
         "init_lora_weights": True,
     }
     assert text == json.dumps(json.loads(text), indent=2, sort_keys=True) + "\n"
