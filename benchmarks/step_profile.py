@@ -26,6 +26,7 @@ from jaxpeft import peft, runtime
 from jaxpeft.config import Config
 from jaxpeft.tasks.losses import loss_sum
 from jaxpeft.training import system
+from jaxpeft.training.compiler import compiler_options
 from jaxpeft.training.optimizer import learning_rates, optimizer
 from jaxpeft.training.step import draw_of, train_step
 
@@ -73,7 +74,9 @@ def profiled(method: str, batch_size: int, length: int, steps: int) -> dict[str,
     }
     trainable, state = model.trainable, update.init(model.trainable)
     arguments = trainable, state, model.frozen, batch, draw_of(config.seed, 0), rates
-    compiled = jax.jit(function, donate_argnums=(0, 1)).lower(*arguments).compile()
+    compiled = (
+        jax.jit(function, donate_argnums=(0, 1)).lower(*arguments).compile(compiler_options=compiler_options(batch))
+    )
     heads = peft.unflatten(model.graphdef, {**model.trainable, **model.frozen}).config.num_attention_heads
 
     def run(count: int) -> float:

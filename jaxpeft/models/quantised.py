@@ -10,6 +10,7 @@ some devices, and inputs filled up with zeros to whole tiles.
 import dataclasses
 import functools
 import math
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -83,24 +84,26 @@ def dense(kernel: jax.Array | Quantised) -> jax.Array:
     return qwix.dequantize(qwix.QArray(codes, kernel.scales, qtype=kernel.kind))[..., : kernel.d_in, :]
 
 
+@jax.custom_vjp
 def product(x: jax.Array, kernel: jax.Array | Quantised) -> jax.Array:
     """x W in x's type, [..., D_in] and [D_in, D_out] -> [..., D_out]; what is quantised gets no gradient."""
-    return _product(x, kernel) if isinstance(kernel, Quantised) else x @ kernel.astype(x.dtype)
-
-
-@jax.custom_vjp
-def _product(x: jax.Array, kernel: Quantised) -> jax.Array:
     return x @ dense(kernel).astype(x.dtype)
 
 
-def _forward(x: jax.Array, kernel: Quantised) -> tuple[jax.Array, Quantised]:
-    return _product(x, kernel), kernel
+def _forward(x: jax.Array, kernel: jax.Array | Quantised) -> tuple[jax.Array, Any]:
+    return product(x, kernel), (x, kernel)
 
 
-def _backward(kernel: Quantised, gradient: jax.Array) -> tuple[jax.Array, None]:
-    # Floats are made of the codes once more. Left to itself JAX would keep those of the forward pass, and with them,
-    # behind a scan over the layers, the whole model.
-    return gradient @ dense(kernel).astype(gradient.dtype).T, None
+def _backward(saved: Any, gradient: jax.Array) -> tuple[jax.Array, jax.Array | None]:
+    # Floats are made of codes once more: JAX would keep those of the forward pass, and with them, behind a scan over
+    # the layers, the whole model. And JAX's own gradient of a matrix is a transposed one, for which XLA turns all that
+    # came in on a CPU. Of a frozen matrix nothing uses it, so that a compiled program neither has it nor keeps x.
+    x, kernel = saved
+    of_x = gradient @ dense(kernel).astype(gradient.dtype).T
+    if isinstance(kernel, Quantised):
+        return of_x, None
+    rows = tuple(range(x.ndim - 1))
+    return of_x, jax.lax.dot_general(x, gradient, ((rows, rows), ((), ()))).astype(kernel.dtype)
 
 
-_product.defvjp(_forward, _backward)
+product.defvjp(_forward, _backward)

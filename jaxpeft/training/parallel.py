@@ -18,6 +18,7 @@ from jax.sharding import AxisType, NamedSharding, PartitionSpec
 from jaxpeft.config import MeshConfig
 from jaxpeft.errors import InputError
 from jaxpeft.peft import Tree
+from jaxpeft.training.compiler import compiler_options
 from jaxpeft.training.sharding import DATA, MODEL, partition_spec
 
 
@@ -71,13 +72,8 @@ class Placement:
         batch_argument: int,
         deterministic: bool = False,
     ) -> "CompiledOnce":
-        """The function, compiled when a shape of batch is first seen.
-
-        `deterministic`: a GPU, which else times its kernels anew in each process and takes the fastest, and may add in
-        any order, gives the same bits each time.
-        """
-        options = {"xla_gpu_deterministic_ops": True} if deterministic and jax.default_backend() == "gpu" else None
-        return CompiledOnce(self, self.transform(function, donate, batch_argument), batch_argument, options)
+        """The function, compiled when a shape of batch is first seen, see `compiler_options`."""
+        return CompiledOnce(self, self.transform(function, donate, batch_argument), batch_argument, deterministic)
 
 
 class Pmap(Placement):
@@ -205,9 +201,9 @@ class Sharded(Placement):
 class CompiledOnce:
     """A transformed function with one executable for each shape of its batch."""
 
-    def __init__(self, placement: Placement, function: Any, batch_argument: int, options: dict[str, Any] | None = None):
+    def __init__(self, placement: Placement, function: Any, batch_argument: int, deterministic: bool):
         self._placement, self._function, self._batch_argument = placement, function, batch_argument
-        self._options = options  # of the compiler
+        self._deterministic = deterministic
         self._executables: dict[tuple[tuple[int, ...], ...], Any] = {}
 
     def __call__(self, *arguments: Any) -> Any:
@@ -216,7 +212,8 @@ class CompiledOnce:
         shape = tuple(leaf.shape for leaf in batch.values())
         if shape not in self._executables:
             started = time.perf_counter()
-            self._executables[shape] = self._function.lower(*arguments).compile(compiler_options=self._options)
+            options = compiler_options(batch, deterministic=self._deterministic)
+            self._executables[shape] = self._function.lower(*arguments).compile(compiler_options=options)
             self._placement.compile_seconds += time.perf_counter() - started
             self._placement.compilations += 1
         return self._executables[shape](*arguments)

@@ -1,5 +1,7 @@
 """Matrices in codes and scales: how near they are, what they weigh, and that floats of them are never kept."""
 
+import re
+
 import hypothesis
 import jax
 import jax.numpy as jnp
@@ -85,6 +87,14 @@ def test_a_product_and_its_gradient_are_those_of_the_floats(kind, dtype):
     assert ours[1].dtype == x.dtype
     for one, other in zip(*map(jax.tree.leaves, (ours, theirs)), strict=True):
         np.testing.assert_allclose(np.float32(one), np.float32(other), atol=1e-6 * float(abs(other).max()))
+
+
+def test_the_gradient_of_a_matrix_is_made_as_the_matrix_stands():
+    x, kernel = np.ones((2, 40, 24), np.float32), np.ones((24, 32), np.float32)
+    gradient = jax.jit(jax.grad(lambda kernel: jnp.sin(product(x, kernel)).sum())).lower(kernel).compile()
+    assert not re.findall(r"\} (?:transpose|copy)\(", gradient.as_text())
+    plain = jax.jit(jax.grad(lambda kernel: jnp.sin(x @ kernel).sum()))
+    np.testing.assert_allclose(gradient(kernel), plain(kernel), rtol=1e-5)
 
 
 @pytest.mark.parametrize("kind", KINDS)

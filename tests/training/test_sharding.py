@@ -1,14 +1,13 @@
 """Which leaf is split over which axis, and what of it a device then holds."""
 
 import jax
-import numpy as np
 import pytest
 from flax import nnx
 
 from jaxpeft import peft
 from jaxpeft.config import Config, MeshConfig
 from jaxpeft.models import MODELS
-from jaxpeft.training.parallel import Placement, Sharded
+from jaxpeft.training.parallel import Sharded
 from jaxpeft.training.sharding import DATA, MODEL, partition_spec
 from tests.models.test_architectures import shell
 
@@ -68,14 +67,3 @@ def test_a_device_holds_its_share_of_a_matrix_and_no_more(fully_sharded, share):
     placed = place.place_frozen({"layers.intermediate.kernel": kernel})["layers.intermediate.kernel"]
     assert placed.shape == kernel.shape
     assert [part.data.size for part in placed.addressable_shards] == [kernel.size // share] * 4
-
-
-def test_evaluation_on_a_gpu_is_compiled_to_give_the_same_bits_each_time(monkeypatch):
-    def options(deterministic):
-        return Placement().compiled(lambda x: x, batch_argument=0, deterministic=deterministic)._options
-
-    assert options(True) is None
-    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
-    assert options(False) is None
-    x = np.ones(2, np.float32)
-    jax.jit(lambda x: -x).lower(x).compile(options(True))  # the compiler knows the names
