@@ -2,6 +2,8 @@
 
 import pytest
 
+from tests import tiny
+
 
 @pytest.fixture
 def refused(capsys):
@@ -16,3 +18,11 @@ def refused(capsys):
         return message
 
     return run
+
+
+@pytest.fixture
+def place(base, data, tmp_path):
+    """A folder with the config of a task; the search's own folder is made inside."""
+    config = tiny.experiment(base, data, train__epochs=2, data__near_duplicates=False)
+    tiny.write_config(tmp_path / "task.py", config)
+    return tmp_path
