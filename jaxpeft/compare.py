@@ -31,7 +31,7 @@ def main(argv: Sequence[str]) -> None:
     """Prints the comparison; every user error becomes one message and exit code 2."""
     try:
         chosen = _define_flags()
-        folders = [Path(folder) for folder in chosen(argv)[1:]]
+        folders = [Path(folder).expanduser() for folder in chosen(argv)[1:]]
         if chosen.help:
             print(__doc__, chosen.get_help(), sep="\n")
             return
@@ -40,7 +40,7 @@ def main(argv: Sequence[str]) -> None:
         report = compare(*folders, split=chosen.split, metric=chosen.metric, resamples=chosen.resamples)
         print(comparison_table(report))
         if chosen.json:
-            write_json(Path(chosen.json), report)
+            write_json(Path(chosen.json).expanduser(), report)
     except InputError as error:
         report_and_exit(error)
     except flags.Error as error:

@@ -252,11 +252,12 @@ def settle(config: Config) -> Config:
     """What a command line leaves open, in place: `a,b` as two modules, and paths that hold from any folder."""
     values = leaves(config)
     for name, divided in DIVIDED.items():
-        entries = values[name]
+        entries = values.get(name)
         if isinstance(entries, tuple | list) and all(isinstance(entry, str) for entry in entries):  # else refused later
             set_leaf(config, name, tuple(part for entry in entries for part in divided(entry) if part))
     for name in ("model.ref", "peft.init_from", "data.path", "data.split_lists", "data.cache_dir"):
-        path = os.path.expanduser(values[name] or "")
+        given = values.get(name)
+        path = os.path.expanduser(given) if isinstance(given, str | os.PathLike) else ""  # else refused later
         # Else a package, a hub id, nothing, or an error later. A cache is made by the run, and is the same one then.
         if os.path.exists(path) or (path and name == "data.cache_dir"):
             set_leaf(config, name, os.path.abspath(path))

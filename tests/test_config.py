@@ -148,6 +148,16 @@ def test_relative_paths_become_absolute(tmp_path, monkeypatch):
     assert config.model.ref.startswith("package:")
 
 
+@pytest.mark.parametrize(
+    ("name", "value"), [("data.path", ["a", "b"]), ("peft.lora", None), ("data", {"format": "csv"})]
+)
+def test_what_is_no_path_or_no_block_is_left_for_validation_to_refuse(name, value):
+    config = Config()
+    set_leaf(config, name, value)
+    with pytest.raises(InputError, match=rf"{name} "):
+        validate(settle(config))
+
+
 def test_a_cache_that_does_not_exist_yet_is_named_as_it_will_be_once_it_does(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     config = Config()

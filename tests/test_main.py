@@ -342,6 +342,12 @@ def test_a_workdir_below_home_is_found_though_a_shell_leaves_its_tilde(cli, fini
     assert [path.name for path in tmp_path.iterdir()] == ["out.jsonl"]
 
 
+def test_a_cache_that_is_a_file_is_named(refused, config_file, tmp_path):
+    (tmp_path / "notes.csv").touch()
+    message = refused(f"--config={config_file(data__cache_dir=str(tmp_path / 'notes.csv'))}")
+    assert f"the folder {tmp_path}/notes.csv/tokens cannot be made: Not a directory; see data.cache_dir" in message
+
+
 def test_too_little_memory_says_what_takes_less(refused, config_file, monkeypatch):
     def too_much(*arguments, **others):
         jnp.zeros(2**50).block_until_ready()

@@ -167,6 +167,13 @@ def write_config(path: Path, config: Config) -> Path:
     return path
 
 
+def read_config(path: Path) -> Config:
+    """What a config file returns."""
+    namespace: dict = {}
+    exec(path.read_text(), namespace)
+    return namespace["get_config"]()
+
+
 def command(*arguments: str) -> list[str]:
     """The command line of a new process of the real program."""
     return [sys.executable, "-m", "jaxpeft.main", *map(str, arguments)]

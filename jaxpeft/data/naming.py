@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterable
 
 _NAME = re.compile(r"[\w./+&()-]+( [\w./+&()-]+){0,3}")
+_NUMBER = re.compile(r"[\d\W_]+")
 _LONGEST = 40
 _SHOWN = 20
 
@@ -21,6 +22,14 @@ def listed(names: Iterable[str]) -> str:
         return f"{len(names)} that are not shown, since they read like text rather than like names"
     more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
     return ", ".join(names[:_SHOWN]) + more
+
+
+def listed_columns(names: Iterable[str], *, is_record: bool = False) -> str:
+    """Column names for a message; none with a number or date among them, or `is_record`: they are a patient's data."""
+    names = list(names)
+    if is_record or any(_NUMBER.fullmatch(name) for name in names):
+        return f"{len(names)} that are not shown, since they read like a record: is the header missing?"
+    return listed(names)
 
 
 def places(unit: str, numbers: Iterable[int]) -> str:

@@ -62,7 +62,7 @@ def _study(chosen: flags.FlagValues) -> int:
 
     if chosen.config is None:
         raise InputError("--config=FILE.py is missing, for example --config=configs/study/smoke.py")
-    file = Path(chosen.config)
+    file = Path(chosen.config).expanduser()
     paths = corpora(chosen.corpus)
     study = load_study(file, paths)
     number, of = _shard(chosen.shard)
@@ -75,7 +75,7 @@ def _study(chosen: flags.FlagValues) -> int:
         return 0
     missing = _missing(runs)
     executor = _executor(chosen, study)
-    folder = Path(chosen.workdir or f"studies/{study.name}")
+    folder = Path(chosen.workdir or f"studies/{study.name}").expanduser()
     write_study(folder, study, plan)
     progress = Progress(runs)
     progress.say(f"{study.name}: {len(runs)} runs in {folder}" + (f", shard {number} of {of}" if of > 1 else ""))

@@ -147,10 +147,10 @@ def load(path: Path, function: str, kind: type[_Kind], corpora: Mapping[str, str
     if not callable(getter):
         named = f"{kind.__module__}.{kind.__name__}"
         raise InputError(f"--config={path}: expected a function {function}() that returns a {named}")
-    asks = bool(_called(lambda: inspect.signature(getter).parameters, path))
+    asks = bool(called(lambda: inspect.signature(getter).parameters, path))
     if not asks and (unknown := [name for name in corpora or {} if name not in FORMATS]):
         raise InputError(f"--corpus={unknown[0]}=...: no data.format; there are {', '.join(FORMATS)}")
-    found = _called((lambda: getter(dict(corpora or {}))) if asks else getter, path)
+    found = called((lambda: getter(dict(corpora or {}))) if asks else getter, path)
     if not isinstance(found, kind):
         raise InputError(f"--config={path}: {function}() returned {type(found).__name__}, expected a {kind.__name__}")
     return found
@@ -161,12 +161,13 @@ def run_file(path: Path, named: str) -> dict[str, Any]:
     if not path.is_file():
         raise InputError(f"{named}={path}: no such file")
     namespace: dict[str, Any] = {"__name__": "config", "__file__": str(path)}
-    code = _called(lambda: compile(path.read_bytes(), str(path), "exec"), path)  # Python knows encodings and marks
-    _called(lambda: exec(code, namespace), path)
+    code = called(lambda: compile(path.read_bytes(), str(path), "exec"), path)  # Python knows encodings and marks
+    called(lambda: exec(code, namespace), path)
     return namespace
 
 
-def _called(function: Callable[[], Any], path: Path) -> Any:
+def called(function: Callable[[], Any], path: Path) -> Any:
+    """What a function of the file returns. Raises InputError for whatever it raises."""
     try:
         return function()
     except Exception as error:

@@ -12,7 +12,7 @@ from typing import Any
 from jaxpeft import population
 from jaxpeft.config import Config, leaves, set_leaf, settle
 from jaxpeft.errors import InputError, first_few
-from jaxpeft.study.design import AXES, Axes, Choice, Fields, Grid, Rule, Study, run_file
+from jaxpeft.study.design import AXES, Axes, Choice, Fields, Grid, Rule, Study, called, run_file
 from jaxpeft.study.planned import Planned, check_places, distinct, named
 from jaxpeft.validate import validate
 
@@ -39,6 +39,7 @@ def resolve(study: Study, folder: Path, corpora: Mapping[str, str] | None = None
     Raises InputError for an empty grid, an unknown axis, axes and rules that contradict each other, two runs that are
     one, rules that match nothing, and configs that `validate` refuses.
     """
+    _check_tuples(study)
     _check_axes(study)
     tasks = _Tasks(folder)
     runs: dict[str, Planned] = {}
@@ -57,6 +58,16 @@ def resolve(study: Study, folder: Path, corpora: Mapping[str, str] | None = None
     if idle := [rule.why for rule in rules if id(rule) not in used]:
         raise InputError(*(f"the rule {why!r} matches no run: is a name in its `when` misspelt?" for why in idle))
     return Plan(_settled(ordered, corpora or {}, for_plan), experiments)
+
+
+def _check_tuples(study: Study) -> None:
+    """Raises InputError for what a forgotten comma has made no tuple."""
+    several = {"the study's rules": study.rules}
+    for name, grid in study.experiments.items():
+        several[f"experiment {name!r}: its rules"] = grid.rules
+        several |= {f"experiment {name!r}: axis {axis!r}": values for axis, values in grid.axes.items()}
+    if wrong := [name for name, values in several.items() if not isinstance(values, tuple | list)]:
+        raise InputError(*(f"{name}: expected a tuple; one of a single value ends in a comma, (x,)" for name in wrong))
 
 
 def _check_axes(study: Study) -> None:
@@ -111,7 +122,7 @@ class _Tasks:
         if path is None:
             raise InputError(f"task {name!r}: no config file {', '.join(map(str, candidates))}")
         get_config = run_file(path, "task").get("get_config")
-        config = get_config() if callable(get_config) else None
+        config = called(get_config, path) if callable(get_config) else None
         if not isinstance(config, Config):
             raise InputError(f"task {name!r}: {path} has no get_config() that returns a jaxpeft.config.Config")
         return config
@@ -208,7 +219,13 @@ def _set_all(config: Config, fields: Fields, axes: Axes, where: str) -> None:
         if field not in FIELDS:
             close = "".join(f"; {one}?" for one in difflib.get_close_matches(field, FIELDS, n=1))
             raise InputError(f"{where}: the config has no field {field!r}{close}")
-        set_leaf(config, field, value(axes) if callable(value) else value)
+        if callable(value):
+            try:
+                value = value(axes)
+            except Exception as error:
+                what = f"{type(error).__name__}: {error}"
+                raise InputError(f"{where}: the function of {field} fails for the axes {dict(axes)}: {what}") from None
+        set_leaf(config, field, value)
 
 
 def _complete(axes: dict[str, Any], study: Study, config: Config) -> dict[str, Any]:

@@ -70,11 +70,11 @@ class Checkpoints:
                 check(position)
                 with _alone():
                     items = ocp.load_checkpointables(self._folder / str(metadata.step), _abstract(expected))
-            except (InputError, MemoryError):
+            except InputError:
                 raise
             except Exception as error:  # orbax names a truncated file an incompatible handler, among much else
-                if isinstance(error, OSError) and error.errno in (*DISK_ERRORS, errno.EIO):
-                    raise  # the disk's trouble, not the file's: it may be whole
+                if trouble := _of_the_machine(error):
+                    raise trouble from None  # the file may be whole
                 report(
                     f"checkpoint {metadata.step} is unreadable ({type(error).__name__}): passed over for the one before"
                 )
@@ -105,6 +105,17 @@ def load_best(folder: Path, abstract: Tree) -> Tree:
         return ocp.load(folder.absolute(), _abstract(abstract))
     except Exception as error:  # see restore
         raise InputError(f"{folder} is unreadable or of other shapes ({type(error).__name__})") from error
+
+
+def _of_the_machine(error: BaseException | None) -> BaseException | None:
+    """What among an error and those behind it is lack of memory or a disk's trouble; orbax wraps them in others."""
+    while error is not None:
+        if isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in str(error):
+            return error
+        if isinstance(error, OSError) and error.errno in (*DISK_ERRORS, errno.EIO):
+            return error
+        error = error.__cause__ or error.__context__
+    return None
 
 
 def _alone() -> ocp.Context:

@@ -24,6 +24,7 @@ TESTED = ("validation", "test")
 def tested_logits(loop: Loop, outcome: Outcome, examples: Mapping[str, Examples]) -> dict[str, np.ndarray]:
     """Logits of the tested step on validation and test."""
     trainable = loop.placement.replicate(outcome.trainable)
+    loop.clock.start()  # the wait for the last checkpoint is no training
     with loop.clock.evaluating():
         return {name: loop.evaluator.logits(trainable, loop.frozen, examples[name]) for name in TESTED}
 

@@ -22,6 +22,9 @@ def whole_folder(folder: Path, labels: Mapping[str, Any]) -> Iterator[Path]:
     `labels` becomes its labels.json, with the list of the other files. Raises InputError where `folder` holds files
     that were not written by this, or cannot be written.
     """
+    folder = folder.resolve()  # behind a link, whose own name is not to be taken
+    if folder == Path.cwd():
+        raise InputError(f"{folder} is the folder that this was started in: name another one to write")
     _refuse_foreign(folder)
     temporary, old = (folder.with_name(f".{folder.name}.{word}.jaxpeft.partial") for word in ("new", "old"))
     try:

@@ -119,7 +119,7 @@ class Loop:
             self.best, self.position = on_host(trainable), self.beginning()
         else:
             trainable, state, self.best = processes.shared_tree(found[:3] if found else (trainable, state, trainable))
-            self.position = Position(**position)
+            self.best, self.position = on_host(self.best), Position(**position)
             self.progress.say(f"continues at step {self.position.step} of {self.total}")
         if first:
             self.workdir.cut_metrics(self.position.step)

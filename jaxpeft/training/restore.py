@@ -260,7 +260,8 @@ def _csv_text(raw: Sequence[dict[str, Any]], added: Sequence[dict[str, Any]]) ->
     buffer = io.StringIO()
     # Lines of JSON may differ in what they have. Columns of an earlier prediction are replaced.
     names = [name for name in dict.fromkeys(name for row in raw for name in row) if name not in added[0]]
-    writer = csv.writer(buffer, lineterminator="\n")
+    # Text is always quoted: by itself this writer would leave bare what only a lone carriage return asks to quote.
+    writer = csv.writer(buffer, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC)
     writer.writerow([*names, *added[0]])
     for old, new in zip(raw, added, strict=True):
         writer.writerow([*map(old.get, names), *new.values()])

@@ -24,7 +24,7 @@ from jaxpeft.training.evaluation import prepare
 from jaxpeft.training.loop import seed_of
 from jaxpeft.training.progress import Progress
 from jaxpeft.training.system import System, abstract
-from jaxpeft.training.workdir import Workdir
+from jaxpeft.training.workdir import UNWRITABLE, Workdir
 from jaxpeft.validate import validate
 
 SPLITS = ("train", "validation", "test")
@@ -95,7 +95,12 @@ def prepare_splits(config: Config, splits: Splits, model: System, task: Task, wo
         return {name: prepare(getattr(splits, name), model.encoder, task, cache=None) for name in SPLITS}
     named = config.data.cache_dir  # a folder inside it: the user's own keeps the permissions that it has
     cache = Path(named).expanduser() / "tokens" if named else workdir.cache
-    private_folder(cache)
+    try:
+        private_folder(cache)
+    except OSError as error:
+        if error.errno in UNWRITABLE:
+            raise InputError(f"the folder {cache} cannot be made: {error.strerror}; see data.cache_dir") from None
+        raise
     return {name: prepare(getattr(splits, name), model.encoder, task, cache) for name in SPLITS}
 
 

@@ -98,7 +98,8 @@ class Workdir:
                 for name in sorted(ours)
                 if theirs[name] != ours[name]
             ]
-            if different and (self.metrics.exists() or self.members.exists() or self.result.exists()):
+            begun = self.read_metrics() or any(self.checkpoints.glob("*")) or self.members.exists()
+            if different and (begun or self.result.exists()):
                 raise InputError(f"{self.root} holds a run of another config; use another --workdir, or:", *different)
             if different:
                 write_text(self.config, to_json(config))
@@ -194,6 +195,7 @@ def write_text(path: Path, text: str) -> None:
 
     Of several processes that write it at once, each has a temporary one of its own.
     """
+    path = path.resolve()  # a link stays one, and what is written is never beside it
     temporary = path.with_name(f"{path.name}.{secrets.token_hex(4)}.partial")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

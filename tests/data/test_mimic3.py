@@ -314,6 +314,8 @@ def test_missing_tables_columns_and_targets(tmp_path):
     (tmp_path / "DIAGNOSES_ICD.csv").write_text("ROW_ID,HADM_ID\n")
     message = error(tmp_path)
     assert "DIAGNOSES_ICD.csv:1: no column SUBJECT_ID, SEQ_NUM, ICD9_CODE; columns: ROW_ID, HADM_ID" in message
+    (tmp_path / "DIAGNOSES_ICD.csv").write_text("1,10006,142345,3,99591\n")
+    assert "columns: 5 that are not shown, since they read like a record: is the header missing?" in error(tmp_path)
     with pytest.raises(InputError, match=r"data\.target is 'weather': mimic3 has triage, mortality, length_of_stay"):
         read(DataConfig(format="mimic3", target="weather"), str(tmp_path))
 

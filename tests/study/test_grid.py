@@ -101,6 +101,12 @@ def test_an_id_lasts_when_a_study_grows_and_files_move(tmp_path):
     assert runs(axes={"model": ("package:a/b",)})[0].id != runs(axes={"model": ("package:c/b",)})[0].id
 
 
+def test_a_config_file_that_fails_is_told(tmp_path):
+    (tmp_path / "mine.py").write_text("def get_config():\n    raise AttributeError('no trian')\n")
+    with pytest.raises(InputError, match=r"mine\.py cannot be run: AttributeError: no trian"):
+        resolve(study(axes={"task": ("mine",)}), tmp_path)
+
+
 @pytest.mark.parametrize("field", ["peft.init_from", "data.split_lists"])
 def test_an_adapter_to_start_from_and_lists_of_the_split_make_another_run_wherever_they_lie(field):
     without, here, there = (runs(fields={field: path})[0].id for path in (None, "/a", "/b"))
@@ -139,6 +145,12 @@ def test_a_corpus_is_where_the_command_line_says(tmp_path):
         ({"axes": {"train.epoch": (2,)}}, "there is no axis 'train.epoch'; train.epochs?"),
         ({"axes": {"seed": (1, 1)}}, "axis 'seed' has 1 twice"),
         ({"axes": {"seed": ()}}, "experiment 'main' has no run"),
+        ({"axes": {"seed": 1}}, "experiment 'main': axis 'seed': expected a tuple"),
+        ({"rules": Rule({}, "x", {})}, "the study's rules: expected a tuple"),
+        (
+            {"fields": {"peft.lora.alpha": lambda axes: 2.0 * axes["rnak"]}},
+            "the study's fields: the function of peft.lora.alpha fails for the axes {'experiment': 'main', 'task':",
+        ),
         ({"axes": {"task": ("mimic_triaj",)}}, "task 'mimic_triaj': no config file"),
         (
             {"axes": {"task": ("mimic_triage", "../configs/mimic_triage")}},

@@ -297,6 +297,14 @@ def test_the_command_line_refuses_in_one_message(refused, tmp_path):
     assert not (tmp_path / "w").exists()
 
 
+def test_a_folder_below_home_is_found_though_a_shell_leaves_its_tilde(refused, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "w").mkdir()
+    (tmp_path / "w" / "mine").touch()
+    message = refused(main, f"--config={tiny.ROOT / 'configs' / 'study' / 'smoke.py'}", "--workdir=~/w")
+    assert f"{tmp_path}/w holds files, but no study.json" in message
+
+
 def test_a_terminal_that_is_not_unicode_ends_nothing(monkeypatch):
     shown = io.BytesIO()
     monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(shown, encoding="latin-1", write_through=True))

@@ -5,8 +5,10 @@ Of Optuna's own numbers nothing is tested.
 
 import contextlib
 import dataclasses
+import errno
 import json
 import math
+import os
 import shutil
 import time
 
@@ -93,6 +95,11 @@ def test_the_name_of_a_study_holds_what_its_trials_depend_on(place, base):
         ({"spaces": {"lora": {"dropout": Uniform(0.5, 0.5)}}}, "two finite rising bounds"),
         ({"spaces": {"lora": {"dropout": Uniform(0.1, math.nan)}}}, "two finite rising bounds"),
         ({"spaces": {"lora": {"rank": OneOf(())}}}, "expected OneOf of one or more"),
+        ({"spaces": {"lora": {"rank": OneOf(4)}}}, "expected OneOf of one or more"),
+        (
+            {"spaces": {"lora": {"learning_rate": LogUniform("1e-5", "1e-3")}}},
+            "expected LogUniform of two finite rising",
+        ),
         ({"spaces": {"lora": {"rank": (1, 2)}}}, "rank is a tuple: expected LogUniform"),
         ({"spaces": {"lora": {"rank": OneOf((0, 4))}}}, "rank at 0: "),
         ({"spaces": {"lora": LORA | {"alpha": Uniform(1.0, 2.0)}}}, "both alpha and alpha_over_rank"),
@@ -121,7 +128,8 @@ def test_trials_of_one_corpus_are_not_taken_for_those_of_another(place, data, tm
         program._check_corpus(trials)
 
 
-def test_the_command_line_refuses_in_one_message(refused, tmp_path):
+def test_the_command_line_refuses_in_one_message(refused, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
     smoke, elsewhere = f"--config={CONFIGS / 'search' / 'smoke.py'}", tmp_path / "elsewhere"
     (elsewhere / "file").mkdir(parents=True)
     study, paper = (f"--config={CONFIGS / name}.py" for name in ("study/smoke", "search/paper"))
@@ -133,6 +141,7 @@ def test_the_command_line_refuses_in_one_message(refused, tmp_path):
         ([paper], "error: its corpus is missing: --corpus=mimic3=PATH says where it is\n"),
         ([paper, f"--corpus=mimc3={tmp_path}"], "--corpus=mimc3=...: no data.format; there are jsonl"),
         ([smoke, "stray"], "unexpected argument 'stray'"),
+        (["--config=~/nowhere.py"], f"--config={tmp_path}/nowhere.py: no such file"),
         ([smoke, f"--workdir={elsewhere}"], "holds files, but no search.json"),
     ):
         assert message in refused(program.main, f"--workdir={tmp_path / 'w'}", *arguments)
@@ -170,6 +179,37 @@ def work(search, place, training, monkeypatch, *, begun=None):
     with contextlib.suppress(InputError):
         job.work(search, [system], folder, begun=begun)
     return Trials(search, system, folder, open_storage(folder), begun=begun)
+
+
+def test_what_is_retrained_on_one_base_is_no_run_of_another(place, base, monkeypatch):
+    def ids():
+        trials = work(a_search(trials=1), place, Training(), monkeypatch)
+        return trials.best().params, [run.id for run in outcome.retrained(a_search(), trials)]
+
+    params, first = ids()
+    config = tiny.read_config(place / "task.py")
+    config.model.ref = str(tiny.write_base(place / "other", tiny.tensors(seed=1)))
+    tiny.write_config(place / "task.py", config)
+    again, second = ids()
+    assert again == params  # drawn from the sampler's seed alone
+    assert len({*first, *second}) == len(first) + len(second) == 6
+
+
+def test_a_full_disk_ends_a_process_as_what_the_user_has_to_mend(place, monkeypatch):
+    def full(*_, **__):
+        raise OSError(errno.ENOSPC, "No space left on device", "trials.jsonl")
+
+    tiny_search = "from jaxpeft.study.search.design import *\ndef get_search():\n    return " + repr(a_search())
+    (place / "file.py").write_text(tiny_search)
+    monkeypatch.setattr(job, "work", full)
+    for name in ("volunteer", "_end_with_parent"):
+        monkeypatch.setattr(job, name, lambda: None)
+    answers, write = os.pipe()
+    told = {"config": str(place / "file.py"), "folder": str(place / "s"), "trials": 1, "corpora": {}, "begun": 0.0}
+    with pytest.raises(SystemExit) as stop:
+        job.main(told, write)
+    assert stop.value.code == job.BAD_INPUT
+    assert json.loads(os.read(answers, 1000)) == ["trials.jsonl: No space left on device"]
 
 
 def states(trials):

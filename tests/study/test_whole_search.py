@@ -69,7 +69,7 @@ def test_only_the_best_is_tested_on_seeds_that_no_trial_had(place, monkeypatch, 
 @pytest.mark.slow
 def test_a_process_that_is_killed_costs_its_trial_a_retry_and_the_other_goes_on(place, monkeypatch):
     """Two processes on one storage; one is killed in the middle of a trial."""
-    task = read_task(place)
+    task = tiny.read_config(place / "task.py")
     task.train.epochs = 12
     tiny.write_config(place / "task.py", task)
     (place / "file.py").write_text(
@@ -104,9 +104,3 @@ def test_a_process_that_is_killed_costs_its_trial_a_retry_and_the_other_goes_on(
     assert sorted(retry.intermediate_values) == list(range(1, 13))  # those before the kill as well
     assert len(found) == 4
     assert sum(trial.state.name == "COMPLETE" for trial in found.values()) == 3
-
-
-def read_task(place):
-    namespace = {}
-    exec((place / "task.py").read_text(), namespace)
-    return namespace["get_config"]()

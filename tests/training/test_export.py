@@ -4,6 +4,7 @@ import errno
 import json
 import shutil
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -240,6 +241,18 @@ def test_a_folder_is_replaced_whole_or_not_at_all(tmp_path):
     (folder / "notes.md").write_text("")
     with pytest.raises(InputError, match=r"holds notes\.md"):
         write(folder, "five")
+
+
+def test_behind_a_link_a_folder_is_replaced_where_it_is(tmp_path, monkeypatch):
+    folder, link = tmp_path / "scratch" / "folder", tmp_path / "link"
+    link.symlink_to(folder)
+    for text in ("one", "two"):
+        write(link, text)
+    assert link.is_symlink()
+    assert (folder / "a.txt").read_text() == "two"
+    monkeypatch.chdir(folder)
+    with pytest.raises(InputError, match=r"folder is the folder that this was started in: name another one"):
+        write(Path("."), "three")
 
 
 @pytest.mark.parametrize("content", ["", "[]", '{"format": 2, "files": ["a.txt"]}', '{"format": 1, "files": 3}'])

@@ -138,14 +138,14 @@ def test_predict_adds_columns_to_the_rows_of_a_csv_file(restored, tmp_path):
 
 
 def test_rows_of_json_that_differ_in_their_columns_stay_aligned_in_csv(restored, tmp_path):
-    rows = [{"text": "w1", "a": "1"}, {"b": "2", "text": "w2", "prediction": "an earlier one"}]
+    rows = [{"text": "w1\rw3", "a": "1"}, {"b": "2", "text": "w2", "prediction": "an earlier one"}]
     predict_file(restored, tiny.write_jsonl(tmp_path / "in.jsonl", rows), tmp_path / "out.csv")
     with (tmp_path / "out.csv").open(newline="") as file:
         header, *_ = csv.reader(file)
         file.seek(0)
         found = list(csv.DictReader(file))
     assert header == ["text", "a", "b", "prediction", *(f"probability_{label}" for label in tiny.LABELS)]
-    assert [(row["text"], row["a"], row["b"]) for row in found] == [("w1", "1", ""), ("w2", "", "2")]
+    assert [(row["text"], row["a"], row["b"]) for row in found] == [("w1\rw3", "1", ""), ("w2", "", "2")]
 
 
 def test_predict_refuses_what_it_cannot_write_or_read(restored, tmp_path):

@@ -135,15 +135,19 @@ def test_where_no_checkpoint_can_be_read_nothing_is_overwritten_and_it_says_so(i
     assert workdir.metrics.read_bytes() == logged
 
 
-def test_a_disk_that_cannot_be_read_does_not_make_a_checkpoint_unreadable(interrupted, monkeypatch):
+@pytest.mark.parametrize(
+    "trouble", [OSError(errno.EIO, "Input/output error"), MemoryError(), RuntimeError("RESOURCE_EXHAUSTED: 9 GB")]
+)
+def test_what_the_machine_lacks_does_not_make_a_checkpoint_unreadable(interrupted, monkeypatch, trouble):
     workdir, config = interrupted
 
     def broken(*arguments):
-        raise OSError(errno.EIO, "Input/output error")
+        raise Exception("an array could not be read") from trouble  # as orbax wraps what fails
 
     monkeypatch.setattr(checkpoint.ocp, "load_checkpointables", broken)
-    with pytest.raises(OSError, match="Input/output error"):
+    with pytest.raises(type(trouble)) as raised:
         train(config, workdir, started=time.time())
+    assert raised.value is trouble
 
 
 @pytest.mark.parametrize("damage", ["trainable", "optimizer", "best", "metadata"])

@@ -123,7 +123,7 @@ def test_a_folder_of_an_earlier_version_lacks_a_field_and_is_still_this_config_s
     values = json.loads(workdir.config.read_text())
     del values["diagnostics"]
     workdir.config.write_text(json.dumps(values))
-    workdir.metrics.touch()  # it has begun: only its own config may go on
+    workdir.append_metrics({"step": 1})  # it has begun: only its own config may go on
     workdir.claim(config)
     config.diagnostics.forgetting_texts = 5
     with pytest.raises(InputError, match=r"forgetting_texts is 128 there and 5 here"):

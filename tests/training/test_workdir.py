@@ -34,6 +34,28 @@ def test_several_may_write_one_file_at_once(tmp_path, monkeypatch):
     assert (tmp_path / "report.md").read_text() in ("a" * 9, "b" * 9)
 
 
+def test_a_link_stays_one_and_what_is_written_is_where_it_leads(tmp_path):
+    for folder in ("notes", "here"):
+        (tmp_path / folder).mkdir()
+    link = tmp_path / "here" / "out.jsonl"
+    link.symlink_to(tmp_path / "notes" / "out.jsonl")
+    write_text(link, "x")
+    assert link.is_symlink()
+    assert (tmp_path / "notes" / "out.jsonl").read_text() == "x"
+    assert list((tmp_path / "here").iterdir()) == [link]
+
+
+def test_before_the_first_step_another_config_may_take_the_folder(tmp_path, base, data):
+    workdir, larger = Workdir(tmp_path / "run"), tiny.experiment(base, data, train__batch_size=64)
+    workdir.claim(tiny.experiment(base, data))
+    workdir.cut_metrics(0)  # as a run does before its first step, for which memory may not suffice
+    workdir.checkpoints.mkdir()
+    workdir.claim(larger)
+    workdir.append_metrics({"step": 1})
+    with pytest.raises(InputError, match="holds a run of another config"):
+        workdir.claim(tiny.experiment(base, data))
+
+
 def test_a_full_disk_leaves_what_was_there_and_nothing_beside_it(tmp_path, monkeypatch):
     def full(_):
         raise OSError(errno.ENOSPC, "No space left on device")

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 from jaxpeft.config import ColumnsConfig
 from jaxpeft.data.bio import is_tag, strict
-from jaxpeft.data.naming import listed, places
+from jaxpeft.data.naming import listed, listed_columns, places
 from jaxpeft.data.rows import Rows
 from jaxpeft.errors import InputError
 
@@ -15,7 +15,6 @@ Value = TypeVar("Value")
 _GROUPS = ("patient", "doc")
 _USUAL = ColumnsConfig()
 _FLOAT = re.compile(r"^(\d+)\.0+$")
-_NUMBER = re.compile(r"[\d\W_]+")
 _TEXT, _NAME = "non-empty text", "text or a whole number"
 _WORDS, _TAGS = "a list of non-empty words", "a list of BIO tags: O, B-TYPE or I-TYPE"
 
@@ -141,12 +140,10 @@ class _Check:
             self.problems.append(f"{self.source}: expected one tag a word, and not so in {places(self.unit, bad)}")
 
     def _missing(self, field: str, name: str) -> None:
-        # A first line that is a record, and no header, has names that come again below, or numbers and dates for names.
-        if any(_NUMBER.fullmatch(other) or other in self.table[other] for other in self.table):
-            shown = f"{len(self.table)} that are not shown, since they read like a record: is the header missing?"
-        else:
-            shown = f"{listed(self.table)}. Set data.columns.{field} to the one that holds it"
-        self.problems.append(f"{self.source}: no column {name!r} for the {field}; columns: {shown}")
+        # A first line that is a record, and no header, has names that come again below.
+        shown = listed_columns(self.table, is_record=any(other in self.table[other] for other in self.table))
+        advice = "" if shown.endswith("?") else f". Set data.columns.{field} to the one that holds it"
+        self.problems.append(f"{self.source}: no column {name!r} for the {field}; columns: {shown}{advice}")
 
 
 def _text(value: Any) -> str | None:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from jaxpeft.data.naming import listed
+from jaxpeft.data.naming import listed_columns
 from jaxpeft.data.readers.csv_blocks import matching_records
 from jaxpeft.data.readers.text_files import csv_header, csv_records
 from jaxpeft.errors import InputError
@@ -63,7 +63,7 @@ def records(
         raise InputError(_mimic4(path))
     needed = [*columns, *([only[0]] if only else [])]
     if missing := [column for column in needed if column not in names]:
-        raise InputError(f"{path}:1: no column {', '.join(missing)}; columns: {listed(header)}")
+        raise InputError(f"{path}:1: no column {', '.join(missing)}; columns: {listed_columns(header)}")
     places = [names.index(column) for column in columns]
     if only:
         yield from matching_records(path, names.index(only[0]), only[1], places)

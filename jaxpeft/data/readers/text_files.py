@@ -11,7 +11,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TextIO
 
-from jaxpeft.data.naming import listed
 from jaxpeft.errors import InputError
 
 _FIELD_LIMIT = 2**31 - 1  # a C long on every platform; a note longer than csv's 128 KiB is no error
@@ -125,5 +124,8 @@ def _records(path: Path, lines: Iterator[str], delimiter: str) -> Iterator[_Reco
 
 
 def _check_header(path: Path, header: list[str]) -> None:
-    if len(set(header)) < len(header) or not all(header):
-        raise InputError(f"{path}:1: a column name is empty or comes twice; columns: {listed(filter(None, header))}")
+    # By number, as without a header these would be values of a patient.
+    wrong = [number for number, name in enumerate(header, 1) if not name or name in header[: number - 1]]
+    if wrong:
+        columns = f"column{'s' * (len(wrong) > 1)} {', '.join(map(str, wrong))}"
+        raise InputError(f"{path}:1: {columns} of the header: a name is empty or comes twice; is the header missing?")

@@ -17,7 +17,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, default=0)
     flags = parser.parse_args(arguments)
     try:
-        synthetic.write(flags.corpus, flags.out, flags.documents, flags.seed)
+        synthetic.write(flags.corpus, flags.out.expanduser(), flags.documents, flags.seed)
     except InputError as error:
         print(f"{parser.prog}: {error}", file=sys.stderr)
         return 2

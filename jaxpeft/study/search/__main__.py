@@ -54,10 +54,10 @@ def _search(chosen: flags.FlagValues) -> int:
     from jaxpeft.study.search.systems import systems_of
     from jaxpeft.study.search.trials import MOST_TRIES, Trials, open_storage
 
-    file, paths = Path(chosen.config), corpora(chosen.corpus)
+    file, paths = Path(chosen.config).expanduser(), corpora(chosen.corpus)
     search = load_search(file, chosen.trials, paths)
     systems = systems_of(search, file.absolute().parent, paths)
-    folder = Path(chosen.workdir or f"searches/{search.name}")
+    folder = Path(chosen.workdir or f"searches/{search.name}").expanduser()
     _claim(folder, search)
     storage = open_storage(folder)
     of_systems = [Trials(search, system, folder, storage, begun=begun) for system in systems]

@@ -98,6 +98,8 @@ def load_search(path: Path, trials: int | None = None, corpora: Mapping[str, str
     """
     search = load(path, "get_search", Search, corpora)
     search = dataclasses.replace(search, trials=search.trials if trials is None else trials)
+    if not isinstance(search.seeds, tuple | list):
+        raise InputError(f"--config={path}: seeds is {search.seeds!r}: expected a tuple, as ({search.seeds!r},)")
     problems = [
         f"{name} is {value!r}: expected a whole number, {least} or more"
         for name, value, least in (

@@ -44,8 +44,12 @@ def main(job: Mapping[str, Any], answers: int) -> None:
         search = load_search(file, job["trials"])
         systems = systems_of(search, file.absolute().parent, job["corpora"])
         work(search, systems, Path(job["folder"]), begun=job["begun"])
-    except InputError as error:
-        os.write(answers, json.dumps(error.problems).encode())
+    except (InputError, OSError) as error:
+        kind, message = told(error)
+        if kind != "input":
+            raise
+        problems = error.problems if isinstance(error, InputError) else [message]
+        os.write(answers, json.dumps(problems).encode())
         sys.exit(BAD_INPUT)
 
 

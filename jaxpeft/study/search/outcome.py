@@ -3,6 +3,7 @@
 Only these runs see the test split. They are those of an ordinary study in `best/`, with a report of its own.
 """
 
+import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -38,7 +39,9 @@ def retrained(search: Search, trials: Trials) -> list[Planned]:
         config = system.configured(best.params)
         data = _data_seed(trials)
         config.seed, config.seeds = seed, SeedsConfig(data=data)
-        runs.append(named({**system.axes, "experiment": BEST, "seed": seed}, config))
+        run = named({**system.axes, "experiment": BEST, "seed": seed}, config)
+        of_base = system.name.rpartition("-")[2]  # a run's own id does not tell one local base from another
+        runs.append(dataclasses.replace(run, id=f"{run.id}-{of_base}"))
     return runs
 
 

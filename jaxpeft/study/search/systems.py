@@ -118,11 +118,15 @@ def _wrong(name: str, dimension: Any, method: str, varied: set[str]) -> Iterator
         yield f"the space and an axis both have {name!r}"
     match dimension:
         case OneOf(values):
-            if not values or not all(value is None or isinstance(value, bool | int | float | str) for value in values):
+            several = values if isinstance(values, tuple | list) else ()
+            if not several or not all(
+                value is None or isinstance(value, bool | int | float | str) for value in several
+            ):
                 yield f"{name}: expected OneOf of one or more numbers, words, True, False or None"
         case LogUniform(low, high) | Uniform(low, high):
             lowest = 0 if isinstance(dimension, LogUniform) else -float("inf")
-            if not lowest < low < high < float("inf"):
+            numbers = isinstance(low, int | float) and isinstance(high, int | float)
+            if not (numbers and lowest < low < high < float("inf")):
                 yield f"{name}: expected {type(dimension).__name__} of two finite rising bounds" + (
                     " above 0" if lowest == 0 else ""
                 )
