@@ -74,9 +74,8 @@ def profiled(method: str, batch_size: int, length: int, steps: int) -> dict[str,
     }
     trainable, state = model.trainable, update.init(model.trainable)
     arguments = trainable, state, model.frozen, batch, draw_of(config.seed, 0), rates
-    compiled = (
-        jax.jit(function, donate_argnums=(0, 1)).lower(*arguments).compile(compiler_options=compiler_options(batch))
-    )
+    lowered = jax.jit(function, donate_argnums=(0, 1)).lower(*arguments)
+    compiled = lowered.compile(compiler_options=compiler_options(length))
     heads = peft.unflatten(model.graphdef, {**model.trainable, **model.frozen}).config.num_attention_heads
 
     def run(count: int) -> float:

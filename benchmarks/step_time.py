@@ -50,6 +50,7 @@ from jaxpeft.tasks.registry import TASKS, task_of
 from jaxpeft.tasks.task import Task
 from jaxpeft.training import system
 from jaxpeft.training.blueprint import draw
+from jaxpeft.training.compiler import compiler_options
 from jaxpeft.training.evaluation import Evaluator, prepare
 from jaxpeft.training.optimizer import learning_rates, optimizer
 from jaxpeft.training.parallel import Placement
@@ -139,7 +140,8 @@ def products(config: Config, model: str) -> Iterator[Work]:
     """Products of a batch's tokens with the widest matrix of a layer."""
     sizes = SHAPES.get(model) or json.loads((resolve(config.model.ref) / "config.json").read_text())
     rows, d_in, d_out = config.train.batch_size * LENGTH, sizes["hidden_size"], sizes["intermediate_size"]
-    product, x, kernel = jax.jit(jnp.matmul), jnp.ones((rows, d_in)), jnp.ones((d_in, d_out))
+    x, kernel = jnp.ones((rows, d_in)), jnp.ones((d_in, d_out))
+    product = jax.jit(jnp.matmul).lower(x, kernel).compile(compiler_options=compiler_options(LENGTH))
     while True:
         product(x, kernel).block_until_ready()
         yield 2.0 * rows * d_in * d_out, 0

@@ -10,8 +10,13 @@ SHORT_TEXT = 64  # tokens, up to which attention's products are too small for Ei
 _YNNPACK = "xla_cpu_experimental_ynn_fusion_type"  # what of a CPU's program YNNPACK computes; Eigen has the rest
 
 
-def compiler_options(batch: Mapping[str, Any], *, deterministic: bool = False) -> dict[str, Any] | None:
-    """XLA's options for a program over batches of this shape, None for its defaults.
+def text_length(batch: Mapping[str, Any]) -> int:
+    """Tokens of a text, padding included, of a batch as models take it."""
+    return batch["grid" if "grid" in batch else "ids"].shape[-1]
+
+
+def compiler_options(length: int, *, deterministic: bool = False) -> dict[str, Any] | None:
+    """XLA's options for a program over texts of so many tokens, None for its defaults.
 
     On a CPU Eigen multiplies with weights faster than YNNPACK, which XLA prefers, while YNNPACK has less to do around
     the many small products of attention in short texts; and YNNPACK's sums over tokens are slow.
@@ -23,7 +28,6 @@ def compiler_options(batch: Mapping[str, Any], *, deterministic: bool = False) -
         return {"xla_gpu_deterministic_ops": True} if deterministic else None
     if backend != "cpu" or not _knows_ynnpack():
         return None
-    length = batch["grid" if "grid" in batch else "ids"].shape[-1]
     return {_YNNPACK: "LIBRARY_FUSION_TYPE_INDIVIDUAL_DOT" if length <= SHORT_TEXT else ""}
 
 

@@ -18,7 +18,7 @@ from jax.sharding import AxisType, NamedSharding, PartitionSpec
 from jaxpeft.config import MeshConfig
 from jaxpeft.errors import InputError
 from jaxpeft.peft import Tree
-from jaxpeft.training.compiler import compiler_options
+from jaxpeft.training.compiler import compiler_options, text_length
 from jaxpeft.training.sharding import DATA, MODEL, partition_spec
 
 
@@ -212,7 +212,7 @@ class CompiledOnce:
         shape = tuple(leaf.shape for leaf in batch.values())
         if shape not in self._executables:
             started = time.perf_counter()
-            options = compiler_options(batch, deterministic=self._deterministic)
+            options = compiler_options(text_length(batch), deterministic=self._deterministic)
             self._executables[shape] = self._function.lower(*arguments).compile(compiler_options=options)
             self._placement.compile_seconds += time.perf_counter() - started
             self._placement.compilations += 1

@@ -16,7 +16,7 @@ from jaxpeft import peft
 from jaxpeft.data.batches import MULTIPLE, evaluation_rows
 from jaxpeft.data.packing import evaluation_shape
 from jaxpeft.training.blueprint import Blueprint
-from jaxpeft.training.compiler import compiler_options
+from jaxpeft.training.compiler import compiler_options, text_length
 from jaxpeft.training.optimizer import optimizer
 from jaxpeft.training.step import draw_of, forward_pass, train_step
 from jaxpeft.training.system import is_matrix_of_layers
@@ -43,7 +43,7 @@ class Program:
     def compiled(self) -> Any:
         """The executable: the one place that says how a program is placed."""
         lowered = jax.jit(self.function, donate_argnums=self.donated).lower(*self.arguments)
-        return lowered.compile(compiler_options=compiler_options(self.batch))
+        return lowered.compile(compiler_options=compiler_options(text_length(self.batch)))
 
 
 def training_program(blueprint: Blueprint, batch_size: int) -> Program:

@@ -16,6 +16,7 @@ from jaxpeft.data.batches import bucket_lengths, plan_epoch
 from jaxpeft.data.packing import Packing
 from jaxpeft.models.flops import step_flops
 from jaxpeft.training.blueprint import Blueprint
+from jaxpeft.training.compiler import compiler_options
 from jaxpeft.training.loop import seed_of
 from jaxpeft.training.plan_memory import padded_length
 
@@ -78,18 +79,20 @@ def measured_rate(blueprint: Blueprint) -> float:
     """Operations a second of a plain matrix product on this device, in the shapes and the type of the model's own."""
     kernels = [leaf for path, leaf in {**blueprint.trainable, **blueprint.frozen}.items() if path.endswith("kernel")]
     d_in, d_out = (min(size, WIDEST) for size in max(kernels, key=lambda leaf: leaf.size).shape[-2:])
-    most = blueprint.config.train.batch_size * padded_length(blueprint)
-    return _rate_of_products(most, d_in, d_out, blueprint.config.model.dtype)
+    length = padded_length(blueprint)
+    most = blueprint.config.train.batch_size * length
+    return _rate_of_products(most, d_in, d_out, blueprint.config.model.dtype, compiler_options(length))
 
 
-def _rate_of_products(most_rows: int, d_in: int, d_out: int, dtype: Any) -> float:
+def _rate_of_products(most_rows: int, d_in: int, d_out: int, dtype: Any, options: dict[str, Any] | None) -> float:
     """The best rate of [N, d_in] x [d_in, d_out], N doubled from 64 up to `most_rows` while the time lasts."""
     until = time.perf_counter() + SECONDS
-    product, kernel = jax.jit(jnp.matmul), jnp.ones((d_in, d_out), dtype)
+    kernel = jnp.ones((d_in, d_out), dtype)
     rows, best = min(64, most_rows), 0.0
     while True:
         x = jnp.ones((rows, d_in), dtype)
-        product(x, kernel).block_until_ready()  # compiles
+        product = jax.jit(jnp.matmul).lower(x, kernel).compile(compiler_options=options)
+        product(x, kernel).block_until_ready()
         started = time.perf_counter()
         product(x, kernel).block_until_ready()
         ended = time.perf_counter()

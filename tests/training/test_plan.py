@@ -86,10 +86,10 @@ def test_layers_that_are_recomputed_are_work_once_more(base, data):
 def test_the_rate_of_products_is_looked_at_for_two_seconds_at_most(monkeypatch):
     clock = iter(np.arange(0.0, 1000.0, 0.25))  # a look at the clock takes a quarter of a second
     monkeypatch.setattr(plan_work, "time", types.SimpleNamespace(perf_counter=lambda: next(clock)))
-    rate = plan_work._rate_of_products(10**9, 8, 16, "float32")
+    rate = plan_work._rate_of_products(10**9, 8, 16, "float32", None)
     assert rate == 2 * 128 * 8 * 16 / 0.25  # the second product; a third would have ended after two seconds
     monkeypatch.undo()
-    assert plan_work._rate_of_products(200, 8, 16, "bfloat16") > 0
+    assert plan_work._rate_of_products(200, 8, 16, "bfloat16", None) > 0
 
 
 def test_the_measured_rate_and_the_share_of_it_are_said(base, data, monkeypatch):
