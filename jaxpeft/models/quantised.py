@@ -90,20 +90,23 @@ def product(x: jax.Array, kernel: jax.Array | Quantised) -> jax.Array:
     return x @ dense(kernel).astype(x.dtype)
 
 
-def _forward(x: jax.Array, kernel: jax.Array | Quantised) -> tuple[jax.Array, Any]:
-    return product(x, kernel), (x, kernel)
+def _forward(x: Any, kernel: Any) -> tuple[jax.Array, Any]:
+    """Of arrays that say whether they have a gradient: where the matrix has none, x need not be kept."""
+    trains = not isinstance(kernel, Quantised) and kernel.perturbed
+    x, kernel = jax.tree.map(lambda leaf: leaf.value, (x, kernel))
+    return product(x, kernel), (x if trains else None, kernel)
 
 
 def _backward(saved: Any, gradient: jax.Array) -> tuple[jax.Array, jax.Array | None]:
     # Floats are made of codes once more: JAX would keep those of the forward pass, and with them, behind a scan over
     # the layers, the whole model. And JAX's own gradient of a matrix is a transposed one, for which XLA turns all that
-    # came in on a CPU. Of a frozen matrix nothing uses it, so that a compiled program neither has it nor keeps x.
+    # came in on a CPU.
     x, kernel = saved
     of_x = gradient @ dense(kernel).astype(gradient.dtype).T
-    if isinstance(kernel, Quantised):
+    if x is None:
         return of_x, None
     rows = tuple(range(x.ndim - 1))
     return of_x, jax.lax.dot_general(x, gradient, ((rows, rows), ((), ()))).astype(kernel.dtype)
 
 
-product.defvjp(_forward, _backward)
+product.defvjp(_forward, _backward, symbolic_zeros=True)

@@ -16,17 +16,23 @@ def step_and_layer_bytes(blueprint: Blueprint, sizes: dict[str, Any] | None) -> 
     """Bytes of activations and temporaries in a step over the config's batch of the longest texts; and in one layer.
 
     They are what `jax.vjp` keeps for the backward pass, and a layer of that once more for the gradients in flight,
-    with its attention weights, which are not kept; with `model.remat` the layer at hand is kept whole as well. `sizes`
-    are those that the blueprint was drawn by.
+    with its attention weights, which are not kept; with `model.remat` the layer at hand is kept whole as well. In
+    flight are gradients of activations: what is kept for those of matrices has none. `sizes` are those that the
+    blueprint was drawn by.
     """
-    kept, layers = _kept_by_a_batch(blueprint), blueprint.model.config.num_hidden_layers
-    weights = _attention_weights(blueprint)
-    if not blueprint.config.model.remat:
-        return kept + kept // layers + weights, kept // layers + weights
-    plain = copy.deepcopy(blueprint.config)
-    plain.model.remat = False
-    layer = _kept_by_a_batch(draw(plain, blueprint.task.classes, sizes)) // layers
-    return kept + 2 * layer + weights, layer + weights
+    config, layers = blueprint.config, blueprint.model.config.num_hidden_layers
+
+    def layer_of(method: str) -> int:
+        if method == config.peft.method and not config.model.remat:
+            return kept // layers
+        plain = copy.deepcopy(config)
+        plain.model.remat, plain.peft.method = False, method
+        return _kept_by_a_batch(draw(plain, blueprint.task.classes, sizes)) // layers
+
+    kept, weights = _kept_by_a_batch(blueprint), _attention_weights(blueprint)
+    in_flight = layer_of("lora" if config.peft.method == "full" else config.peft.method) + weights
+    at_hand = layer_of(config.peft.method) if config.model.remat else 0
+    return kept + at_hand + in_flight, in_flight
 
 
 def _attention_weights(blueprint: Blueprint) -> int:
