@@ -98,8 +98,7 @@ class Workdir:
                 for name in sorted(ours)
                 if theirs[name] != ours[name]
             ]
-            begun = self.read_metrics() or any(self.checkpoints.glob("*")) or self.members.exists()
-            if different and (begun or self.result.exists()):
+            if different and self._has_begun():
                 raise InputError(f"{self.root} holds a run of another config; use another --workdir, or:", *different)
             if different:
                 write_text(self.config, to_json(config))
@@ -108,6 +107,10 @@ class Workdir:
         if any(path.suffix != ".partial" for path in self.root.iterdir()):  # one may be left by a kill right here
             raise InputError(f"--workdir={self.root} holds files, but no config.json of a run: name another folder")
         write_text(self.config, to_json(config))
+
+    def _has_begun(self) -> bool:
+        made = self.members.exists() or self.result.exists() or any(self.checkpoints.glob("*"))
+        return made or bool(self.read_metrics())
 
     def _make(self) -> None:
         try:
