@@ -56,10 +56,11 @@ class Checkpoints:
     ) -> tuple[Tree, Any, Tree, Position] | None:
         """The newest checkpoint that can be read, as (trainable, optimizer, best, position); None without one.
 
-        The given trees say which arrays are expected, and on which devices. An unreadable checkpoint is passed over for
-        the one before, and `report` says so; if there are only such, InputError is raised. `check` is shown the
-        position first, and may raise InputError: of other data a checkpoint may have other shapes. For the first
-        process, which tells the others: each reading for itself, they could disagree on which checkpoint is readable.
+        The given trees say which shapes and types are expected; what is read stays in the host's memory. An unreadable
+        checkpoint is passed over for the one before, and `report` says so; if there are only such, InputError is
+        raised. `check` is shown the position first, and may raise InputError: of other data a checkpoint may have other
+        shapes. For the first process, which tells the others: each reading for itself, they could disagree on which
+        checkpoint is readable.
         """
         for metadata in sorted(self._checkpointer.checkpoints, key=lambda found: found.step, reverse=True):
             expected = {"trainable": trainable, "optimizer": _flat(optimizer), "best": trainable}
@@ -69,7 +70,7 @@ class Checkpoints:
                     raise ValueError("its position is lost")
                 check(position)
                 with _alone():
-                    items = ocp.load_checkpointables(self._folder / str(metadata.step), _abstract(expected))
+                    items = _read_on_host(self._folder / str(metadata.step), expected)
             except InputError:
                 raise
             except Exception as error:  # orbax names a truncated file an incompatible handler, among much else
@@ -105,6 +106,16 @@ def load_best(folder: Path, abstract: Tree) -> Tree:
         return ocp.load(folder.absolute(), _abstract(abstract))
     except Exception as error:  # see restore
         raise InputError(f"{folder} is unreadable or of other shapes ({type(error).__name__})") from error
+
+
+def _read_on_host(folder: Path, expected: dict[str, Any]) -> dict[str, Any]:
+    """The arrays of a checkpoint as numpy has them. Raises ValueError where they have other shapes."""
+    # That numpy's arrays are expected tells orbax where to; these take no memory. It does not compare shapes then.
+    arrays = jax.tree.map(lambda leaf: np.broadcast_to(np.zeros((), leaf.dtype), leaf.shape), expected)
+    items = ocp.load_checkpointables(folder, arrays)
+    if jax.tree.map(np.shape, items) != jax.tree.map(np.shape, arrays):
+        raise ValueError("its arrays have other shapes")
+    return items
 
 
 def _of_the_machine(error: BaseException | None) -> BaseException | None:

@@ -111,18 +111,23 @@ class Loop:
         return Outcome(self.position, self.placement.unreplicate(self.trainable), self.position.step)
 
     def _resume(self) -> None:
-        trainable, state = self.system.trainable, self.update.init(self.system.trainable)
-        first = processes.is_first()
-        found = self.checkpoints.restore(trainable, state, self.check, self.progress.say) if first else None
+        trainable, first = self.system.trainable, processes.is_first()
+        shapes, state_shapes = shapes_of(trainable), jax.eval_shape(self.update.init, trainable)
+        found = self.checkpoints.restore(shapes, state_shapes, self.check, self.progress.say) if first else None
         position = processes.shared(found and found[3])
         if position is None:
+            state = self.update.init(trainable)
             self.best, self.position = on_host(trainable), self.beginning()
         else:
-            trainable, state, self.best = processes.shared_tree(found[:3] if found else (trainable, state, trainable))
-            self.best, self.position = on_host(self.best), Position(**position)
+            loaded = found[:3] if found else zeros((shapes, state_shapes, shapes))
+            trainable, state, self.best = processes.shared_tree(loaded)
+            self.position = Position(**position)
             self.progress.say(f"continues at step {self.position.step} of {self.total}")
         if first:
             self.workdir.cut_metrics(self.position.step)
+        self.system.trainable = (
+            shapes  # what it began with is trained from here on, or a checkpoint has taken its place
+        )
         self.trainable, self.state = self.placement.replicate(trainable), self.placement.replicate(state)
         self.frozen = self.placement.place_frozen(self.system.frozen)
         self._saved_at = time.monotonic()
@@ -287,6 +292,16 @@ class Loop:
         self.checkpoints.save(trainable, state, self.best, dataclasses.asdict(self.position))
         self._saved_at = time.monotonic()
         self.clock.start()
+
+
+def shapes_of(tree: Tree) -> Tree:
+    """What says of each leaf its shape and type, and holds no memory."""
+    return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), tree)
+
+
+def zeros(shapes: Any) -> Any:
+    """Arrays of these shapes and types in the host's memory."""
+    return jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), shapes)
 
 
 def on_host(tree: Tree) -> Tree:

@@ -157,9 +157,11 @@ class Population:
 
     def _resume(self) -> None:
         trainable = self._stacked([member.system.trainable for member in self.members])
-        state = jax.vmap(self._update.init)(trainable)
-        found = self.checkpoints.restore(trainable, state, self._check, self.progress.say)
+        initial_state = jax.vmap(self._update.init)
+        state_shapes = jax.eval_shape(initial_state, trainable)
+        found = self.checkpoints.restore(trainable, state_shapes, self._check, self.progress.say)
         if found is None:
+            state = initial_state(trainable)
             self.position = Position(self.common.base_sha256)
             starts = {member.name: member.beginning() for member in self.members}
             best = trainable

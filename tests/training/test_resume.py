@@ -10,6 +10,7 @@ import signal
 import subprocess
 import time
 
+import jax
 import numpy as np
 import pytest
 
@@ -166,3 +167,28 @@ def test_any_damaged_part_makes_a_checkpoint_unreadable(interrupted, damage, cap
     assert "checkpoint 21 is unreadable" in shown
     assert "continues at step 20 of 21" in shown
     assert outcome.position.step == 21
+
+
+def test_a_run_that_goes_on_needs_no_more_of_a_device_than_one_that_begins(interrupted):
+    workdir, config = interrupted
+    loop = make_loop(config, workdir.root)
+    shapes = loop.system.trainable
+    state = jax.eval_shape(loop.update.init, shapes)
+    checkpoints = checkpoint.Checkpoints(workdir.checkpoints)
+    found = checkpoints.restore(shapes, state, loop.check, print)
+    checkpoints.close()
+    assert {type(leaf) for leaf in jax.tree.leaves(found[:3])} == {np.ndarray}  # in the host's memory
+    loop.total = 21
+    loop.run()
+    assert not any(isinstance(leaf, jax.Array) for leaf in loop.system.trainable.values())  # the first values are gone
+
+
+def test_a_checkpoint_of_other_shapes_is_passed_over(interrupted, capsys):
+    workdir, config = interrupted
+    loop = make_loop(config, workdir.root)
+    wider = {path: np.zeros((*leaf.shape, 2), leaf.dtype) for path, leaf in loop.system.trainable.items()}
+    checkpoints = checkpoint.Checkpoints(workdir.checkpoints)
+    with pytest.raises(InputError, match="none of the checkpoints"):
+        checkpoints.restore(wider, jax.eval_shape(loop.update.init, wider), loop.check, print)
+    checkpoints.close()
+    assert "checkpoint 21 is unreadable (ValueError)" in capsys.readouterr().out
