@@ -33,7 +33,8 @@ class ModelConfig:
     attention: str = "auto"
     lowercase: str = "auto"  # auto | yes | no
     remat: bool = False  # recompute each layer in the backward pass: less memory, a third more time
-    unroll: int = 1  # layers a scan iteration runs: more compile time, sometimes a faster step
+    # Layers an iteration of the scan over them has; None: all where that makes a CPU's step faster, else 1.
+    unroll: int | None = None
 
 
 @dataclasses.dataclass

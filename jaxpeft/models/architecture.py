@@ -41,7 +41,7 @@ class ArchitectureConfig:
     dtype: str = "float32"
     attention: str = "auto"
     remat: bool = False
-    unroll: int = 1
+    unroll: int | None = None
 
     @classmethod
     def from_hf(cls, hf_config: Mapping[str, Any], **ours: Any) -> Self:

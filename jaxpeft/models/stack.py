@@ -11,6 +11,11 @@ from flax import nnx
 
 from jaxpeft.models.dropout import fold
 
+# On a CPU a training step's scan copies each layer's kernels out of their stack, and what the backward pass reads into
+# stacks and out again: a tenth of the step and more, where there are few tokens to each weight. So there all layers are
+# unrolled, where they are few enough to compile and what lies between two of them has no more numbers than this.
+DEPTH_UNROLLED, STATES_UNROLLED = 12, 1 << 21
+
 BEFORE_LAYERS, AFTER_LAYERS = 1 << 16, (1 << 16) + 1  # dropout streams beside those of the layers 0, 1, ...
 
 
@@ -21,13 +26,14 @@ def scan_layers(
     prefix: jax.Array | None = None,
     seeds: jax.Array | None,
     remat: bool = False,
-    unroll: int = 1,
+    unroll: int | None = None,
     keep_all: bool = False,
 ) -> tuple[jax.Array, jax.Array | None]:
     """Runs x through `layers`, one block whose leaves are [L, ...], one slice after the other.
 
     `args` go to each layer unchanged; each gets its slice of `prefix` [L, ...] and dropout seeds of its own. `remat`
-    recomputes a layer in the backward pass. Returns the last output and, with `keep_all`, every layer's [L, ...].
+    recomputes a layer in the backward pass. `unroll` is how many layers an iteration of the scan has: more take longer
+    to compile; None is what pays. Returns the last output and, with `keep_all`, every layer's [L, ...].
     """
     graphdef, params = nnx.split(layers)
     depth = jax.tree.leaves(params)[0].shape[0]
@@ -39,4 +45,8 @@ def scan_layers(
         return x, (x if keep_all else None)
 
     body = jax.checkpoint(block) if remat else block
+    if unroll is None:
+        trains, on_cpu = seeds is not None, jax.default_backend() == "cpu"
+        pays = trains and on_cpu and depth <= DEPTH_UNROLLED and x.size <= STATES_UNROLLED
+        unroll = depth if pays else 1
     return jax.lax.scan(body, x, (params, prefix, jnp.arange(depth)), unroll=min(unroll, depth))
