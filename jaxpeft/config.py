@@ -13,6 +13,7 @@ import os
 import re
 import typing
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, Optional
 
 from jaxpeft.errors import InputError
@@ -34,7 +35,7 @@ class ModelConfig:
     lowercase: str = "auto"  # auto | yes | no
     remat: bool = False  # recompute each layer in the backward pass: less memory, a third more time
     # Layers an iteration of the scan over them has; None: all where that makes a CPU's step faster, else 1.
-    unroll: int | None = None
+    unroll: Optional[int] = None
 
 
 @dataclasses.dataclass
@@ -249,6 +250,15 @@ def from_dict(values: Mapping[str, Any]) -> Config:
     return config
 
 
+# Fields that say where files lie: a run is the same wherever that is.
+MOVABLE = ("data.path", "data.split_lists", "data.cache_dir", "model.ref", "peft.init_from")
+
+
+def expanded(path: str | os.PathLike[str]) -> Path:
+    """The path, `~` in it as the shell has it. Of a user that there is none it stays, and is not found then."""
+    return Path(os.path.expanduser(path))
+
+
 def settle(config: Config) -> Config:
     """What a command line leaves open, in place: `a,b` as two modules, and paths that hold from any folder."""
     values = leaves(config)
@@ -256,7 +266,7 @@ def settle(config: Config) -> Config:
         entries = values.get(name)
         if isinstance(entries, tuple | list) and all(isinstance(entry, str) for entry in entries):  # else refused later
             set_leaf(config, name, tuple(part for entry in entries for part in divided(entry) if part))
-    for name in ("model.ref", "peft.init_from", "data.path", "data.split_lists", "data.cache_dir"):
+    for name in MOVABLE:
         given = values.get(name)
         path = os.path.expanduser(given) if isinstance(given, str | os.PathLike) else ""  # else refused later
         # Else a package, a hub id, nothing, or an error later. A cache is made by the run, and is the same one then.

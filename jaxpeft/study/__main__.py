@@ -12,11 +12,11 @@ import contextlib
 import functools
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from absl import flags
 
+from jaxpeft.config import expanded
 from jaxpeft.errors import InputError
 from jaxpeft.study.entry import corpora, define_common, run
 from jaxpeft.study.progress import Progress
@@ -62,7 +62,7 @@ def _study(chosen: flags.FlagValues) -> int:
 
     if chosen.config is None:
         raise InputError("--config=FILE.py is missing, for example --config=configs/study/smoke.py")
-    file = Path(chosen.config).expanduser()
+    file = expanded(chosen.config)
     paths = corpora(chosen.corpus)
     study = load_study(file, paths)
     number, of = _shard(chosen.shard)
@@ -75,7 +75,7 @@ def _study(chosen: flags.FlagValues) -> int:
         return 0
     missing = _missing(runs)
     executor = _executor(chosen, study)
-    folder = Path(chosen.workdir or f"studies/{study.name}").expanduser()
+    folder = expanded(chosen.workdir or f"studies/{study.name}")
     write_study(folder, study, plan)
     progress = Progress(runs)
     progress.say(f"{study.name}: {len(runs)} runs in {folder}" + (f", shard {number} of {of}" if of > 1 else ""))

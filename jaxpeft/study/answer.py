@@ -43,10 +43,10 @@ def caveats(found: Findings) -> list[str]:
     tests = sum(one.pairs for one in found.methods) + sum(max(len(one.rows) - 1, 0) for one in found.tasks)
     if tests > 1:
         said.append(f"Each of {tests} paired tests is at the level of 5 %; nothing corrects for their number.")
-    chosen = reference_settings(found.tasks, found.reference or "")
+    chosen = reference_settings(found.averaged_tasks, found.reference or "")
     if several := [system.title for system, settings in chosen.items() if settings > 1 and found.methods]:
         said.append(f"Methods are compared with the setting that validates best: {', '.join(several)}.")
-    if any(one.pairs > 1 for one in found.methods) and len(found.tasks) > 1:
+    if any(one.pairs > 1 for one in found.methods) and len(found.averaged_tasks) > 1:
         said.append(
             "Averages over tasks take their test patients for different ones: where tasks share patients (those of one "
             "corpus do), the intervals of averages are too narrow."
@@ -112,16 +112,22 @@ def _pairs(one: MethodFindings) -> str:
 
 
 def _leaders(found: Findings) -> str:
-    """The systems that lead a task by paired tests; of several tasks, how many have such a leader."""
-    led = [(one, row) for one in found.tasks for row in one.rows if row.best]
-    if len(found.tasks) == 1 and led:
-        return f"The best system is {led[0][1].system.title}, ahead of each other one by a paired test."
-    compared = [one for one in found.tasks if len(one.rows) > 1]
+    """The systems that lead a task by paired tests; of several tasks, on how many one does, and which."""
+    tasks = found.averaged_tasks
+    led = [row.system for one in tasks for row in one.rows if row.best]
+    if len(tasks) == 1 and led:
+        return f"The best system is {led[0].title}, ahead of each other one by a paired test."
+    compared = [one for one in tasks if len(one.rows) > 1]
     if not compared:
         return ""
+    if not led:
+        return f"No system is ahead of all others by paired tests{' on any task' if len(compared) > 1 else ''}."
     if len(compared) == 1:
-        return "" if led else "No system is ahead of all others by paired tests."
-    return f"One system is ahead of all others by paired tests on {len(led)} of {len(compared)} tasks."
+        return ""
+    same = len(set(led)) == 1
+    who = led[0].title if same else "Some system"
+    which = "" if same else ", not the same one on all"
+    return f"{who} is ahead of all others by paired tests on {len(led)} of {len(compared)} tasks{which}."
 
 
 def _count(number: int, what: str) -> str:

@@ -47,7 +47,7 @@ def cost_of(run: Run, prices: Mapping[str, float]) -> Cost:
     seconds, steps, best = _number(result, "timing", "train_s"), _number(result, "steps"), _number(result, "best_step")
     if seconds is not None:
         seconds /= trained_together(result)
-    price = _price(result, prices)
+    price = _price(run, prices)
     return Cost(
         seconds=seconds,
         seconds_to_best=seconds * best / steps if seconds is not None and best is not None and steps else None,
@@ -58,7 +58,7 @@ def cost_of(run: Run, prices: Mapping[str, float]) -> Cost:
         trained=_number(result, "trainable_params"),
         trained_without_head=_number(result, "peft_params"),
         total=_number(result, "total_params"),
-        devices=_devices(result),
+        devices=_devices(run),
     )
 
 
@@ -89,17 +89,22 @@ def ratio(first: float | None, second: float | None) -> float | None:
     return first / second if first is not None and second else None
 
 
-def _price(result: Mapping[str, Any], prices: Mapping[str, float]) -> float | None:
+def _price(run: Run, prices: Mapping[str, float]) -> float | None:
     """Money an hour of all devices of a run; a CPU is one, into however many JAX divides it."""
-    device = result.get("device") or {}
-    kind = str(device.get("kind") or "")
+    kind, count = _kind_and_count(run)
     price = price_of(kind, prices) if kind else None
-    return price if price is None or kind.lower() == "cpu" else price * device.get("count", 1)
+    return price if price is None or kind.lower() == "cpu" else price * count
 
 
-def _devices(result: Mapping[str, Any]) -> tuple[str, ...]:
-    device = result.get("device") or {}
-    return (f"{device['kind']} x {device.get('count', 1)}",) if device.get("kind") else ()
+def _devices(run: Run) -> tuple[str, ...]:
+    kind, count = _kind_and_count(run)
+    return (f"{kind} x {count}",) if kind else ()
+
+
+def _kind_and_count(run: Run) -> tuple[str, int]:
+    """Of the devices that a run used; by `jit`, as every population, that is one of those that it saw."""
+    device = (run.result or {}).get("device") or {}
+    return str(device.get("kind") or ""), 1 if run.config.get("parallel") == "jit" else device.get("count", 1)
 
 
 def _storage(run: Run) -> float | None:

@@ -104,7 +104,8 @@ class Study:
     Attributes:
         experiments: name -> grid. A run that two of them have in common is run once.
         fields, rules: those of every experiment; a grid's own come after them.
-        prices: money an hour by device: the first key that stands in the device's name counts, "cpu" for any CPU.
+        prices: money an hour by device: the longest key that stands in its name, as whole words, counts; "cpu" is any
+            CPU.
         currency, price_source: of the prices; where and when they were read.
         reference: axes of the system that costs are told as multiples of; () = none.
         devices: machines that `--dry_run` plans for. sizes: of the corpora, by task, for the same.

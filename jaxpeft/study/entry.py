@@ -3,11 +3,11 @@
 import io
 import sys
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
 from absl import flags
 
 from jaxpeft.command_line import report, report_and_exit
+from jaxpeft.config import expanded
 from jaxpeft.errors import DISK_ERRORS, InputError
 
 INTERRUPTED = 130  # as a shell has it for Ctrl-C
@@ -53,7 +53,7 @@ def corpora(given: Sequence[str]) -> dict[str, str]:
         name, _, path = entry.partition("=")
         if not path:
             raise InputError(f"--corpus={entry}: expected NAME=PATH, as mimic3=/data/mimic3")
-        if not Path(path).expanduser().exists():
+        if not expanded(path).exists():
             raise InputError(f"--corpus={entry}: there is no {path}")
         if name in found:
             raise InputError(f"--corpus={entry}: {name} is named twice, first as {found[name]}; leave one out")

@@ -118,7 +118,9 @@ def sizes_of(config: Config) -> dict[str, Any] | None:
 
 def memory_and_step(config: Config, classes: int, sizes: dict[str, Any] | None) -> tuple[int, int]:
     """Bytes of a device at the peak, and operations of a step at full length. Raises InputError where a run would."""
-    blueprint, settings = draw(config, _class_names(config, classes), sizes), config.train
+    config, settings = copy.deepcopy(config), config.train
+    config.model.unroll = config.model.unroll or 1  # a layer is traced once, and an accelerator has no other program
+    blueprint = draw(config, _class_names(config, classes), sizes)
     gradients = (1 if settings.accumulate == 1 else 2) * activations.tree_bytes(blueprint.trainable)
     step, layer = activations.step_and_layer_bytes(blueprint, sizes)
     training = gradients + step

@@ -25,6 +25,7 @@ from jaxpeft.study.variance import Part, decompose
 
 SCALE = "scale"
 INTERACTIONS, SEEDS = "interactions", "seeds"
+_SYSTEM = ("model", "method")
 _APART = ("experiment", "task", "protocol", "seed")  # what is no factor: scores are compared within these
 
 
@@ -72,17 +73,25 @@ def explain(found: Findings, experiments: Mapping[str, Iterable[str]], kept: Pat
             runs = [run for run in found.runs if run.id in members]
             runs = [run for run in runs if (task_name(run), protocol(run)) == (task.name, task.protocol)]
             scored = [run for run in runs if task.metric in test_scores(run)]
-            factors = _varied(scored)
-            if len(factors) > 1:
+            factors = _varied(runs)  # of all: a level whose runs have failed is missing, and not none
+            if scored and len(factors) > 1:
                 explained.append(_explain(name, task, scored, factors, kept))
     return explained
 
 
 def _varied(runs: Sequence[Run]) -> dict[str, list[Any]]:
-    """Axis -> its levels, of those that differ."""
+    """Axis -> its levels, of those that differ; what a model or method brings with it is no factor beside it."""
     axes = dict.fromkeys(axis for run in runs for axis in run.axes if axis not in _APART)
     levels = {axis: list(dict.fromkeys(run.axes.get(axis) for run in runs)) for axis in axes}
-    return {axis: found for axis, found in levels.items() if len(found) > 1}
+    systems: dict[tuple[Any, ...], list[Run]] = {}
+    for run in runs:
+        systems.setdefault(tuple(run.axes.get(axis) for axis in _SYSTEM), []).append(run)
+
+    def is_factor(axis: str) -> bool:
+        groups = [runs] if axis in _SYSTEM else systems.values()
+        return any(len({run.axes.get(axis) for run in group}) > 1 for group in groups)
+
+    return {axis: found for axis, found in levels.items() if is_factor(axis)}
 
 
 def _explain(experiment: str, task: Task, runs: list[Run], factors: dict[str, list[Any]], kept: Path) -> Explained:
@@ -109,6 +118,8 @@ def _factorial(runs: Sequence[Run], factors: Mapping[str, list[Any]]) -> tuple[n
     for run in runs:
         place = tuple(levels.index(run.axes.get(axis)) for axis, levels in factors.items())
         cells.setdefault(place, []).append(run)
+    if nested := [names.axis(axis) for axis in factors if _is_of_some_methods(runs, axis)]:
+        return None, f"only some of its methods have {' and '.join(nested)}"
     if missing := math.prod(shape) - len(cells):
         return None, f"{missing} of the {math.prod(shape)} combinations of its settings have no finished run"
     counts = {len(found) for found in cells.values()}
@@ -118,6 +129,13 @@ def _factorial(runs: Sequence[Run], factors: Mapping[str, list[Any]]) -> tuple[n
     for place, found in cells.items():
         table[place] = sorted(found, key=lambda run: str(run.axes.get("seed")))
     return table, ""
+
+
+def _is_of_some_methods(runs: Sequence[Run], axis: str) -> bool:
+    """Whether runs of one method have it, and none of another's."""
+    methods = {run.axes.get("method") for run in runs}
+    having = {run.axes.get("method") for run in runs if run.axes.get(axis) is not None}
+    return 0 < len(having) < len(methods)
 
 
 def _drawn(table: np.ndarray, metric: str, kept: Path) -> np.ndarray | None:

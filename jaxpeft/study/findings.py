@@ -1,8 +1,10 @@
 """What a study found: the systems of each task beside one another, and each method against the reference."""
 
+import collections
 import dataclasses
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any, TypeVar
 
 from jaxpeft.study import names
 from jaxpeft.study.costs import Cost, mean_cost, mean_of, ratio
@@ -13,6 +15,7 @@ from jaxpeft.study.systems import Axis, Cell, System, Task, model_of, tasks_of, 
 from jaxpeft.tasks.clusters import FEW_CLUSTERS
 
 LEVEL = 0.05
+_T = TypeVar("_T")
 Variant = tuple[str, tuple[tuple[str, Axis], ...]]  # a method and its settings
 
 
@@ -78,6 +81,11 @@ class Findings:
     tasks: list[TaskFindings]
     reference: str | None
     methods: list[MethodFindings]
+
+    @property
+    def averaged_tasks(self) -> list[TaskFindings]:
+        """Those that averages are over: of a task under both protocols the fixed one. Both have the same patients."""
+        return averaged(self.tasks)
 
     @property
     def finished(self) -> list[Run]:
@@ -167,12 +175,8 @@ def _reference(tasks: Sequence[TaskFindings]) -> str | None:
 
 
 def _methods(tasks: Sequence[TaskFindings], reference: str) -> list[MethodFindings]:
-    """Every other method and setting against the reference, the best first.
-
-    Of a task under both protocols the fixed one alone counts: the two are tested on the same patients.
-    """
-    fixed = {one.task.name for one in tasks if one.task.protocol == "fixed"}
-    tasks = [one for one in tasks if one.task.protocol == "fixed" or one.task.name not in fixed]
+    """Every other method and setting against the reference, the best first."""
+    tasks = averaged(tasks)
     chosen = reference_settings(tasks, reference)
     pairs: dict[Variant, list[tuple[Row, Row]]] = {}
     for found in tasks:
@@ -182,6 +186,21 @@ def _methods(tasks: Sequence[TaskFindings], reference: str) -> list[MethodFindin
             if against is not None and row.system.method != reference:
                 pairs.setdefault((row.system.method, row.system.settings), []).append((row, against))
     return sorted((_against(two) for two in pairs.values()), key=lambda one: -one.difference.value)
+
+
+def averaged(tasks: Sequence[TaskFindings]) -> list[TaskFindings]:
+    """As `Findings.averaged_tasks`."""
+    fixed = {one.task.name for one in tasks if one.task.protocol == "fixed"}
+    return [one for one in tasks if one.task.protocol == "fixed" or one.task.name not in fixed]
+
+
+def of_the_same_systems(tasks: Sequence[_T], systems_of: Callable[[_T], frozenset[Any]]) -> list[_T]:
+    """The tasks that have the most systems, all the same ones: where sets of them differ, the most frequent."""
+    sets = [systems_of(one) for one in tasks]
+    most = max(map(len, sets), default=0)
+    counts = collections.Counter(one for one in sets if len(one) == most > 0)
+    chosen = [one for one, _ in counts.most_common(1)]
+    return [one for one, systems in zip(tasks, sets, strict=True) if systems in chosen]
 
 
 def reference_settings(tasks: Sequence[TaskFindings], reference: str) -> dict[System, int]:

@@ -7,7 +7,7 @@ from typing import Any
 from jaxpeft.study import names
 from jaxpeft.study.cells import Cell, Table
 from jaxpeft.study.costs import mean_of
-from jaxpeft.study.findings import Findings
+from jaxpeft.study.findings import Findings, of_the_same_systems
 
 KINDS: Mapping[str, str] = {
     "masked_lm_loss": "loss on hidden words",
@@ -76,7 +76,7 @@ def _systems(found: Findings) -> Iterator[Forgotten]:
     What is lost depends on the task, so all methods of a model have the tasks that most of them have.
     """
     by_task: list[dict[tuple[str, str, str], list[tuple[float, float]]]] = []
-    for task in found.tasks:
+    for task in found.averaged_tasks:
         grouped: dict[tuple[str, str, str], list[tuple[float, float]]] = {}
         for row in task.rows:
             for run in row.cell.runs:
@@ -88,6 +88,6 @@ def _systems(found: Findings) -> Iterator[Forgotten]:
         by_task.append(grouped)
     for model, kind in dict.fromkeys((model, kind) for grouped in by_task for model, _, kind in grouped):
         tasks = [{key: runs for key, runs in grouped.items() if key[::2] == (model, kind)} for grouped in by_task]
-        fullest = [grouped for grouped in tasks if len(grouped) == max(map(len, tasks))]
+        fullest = of_the_same_systems(tasks, frozenset)
         for key in dict.fromkeys(key for grouped in fullest for key in grouped):
             yield Forgotten(*key, [pair for grouped in fullest for pair in grouped.get(key, [])])

@@ -104,4 +104,6 @@ def setting(of: str, value: Any) -> str:
     """`few_shot`, 16 -> `16 examples a class`; `rank`, 8 -> `rank 8`."""
     if of == "keep_layers" and value == "":
         return "all layers"
+    if value is None:
+        return f"{axis(of)} not set"
     return f"{value} {axis(of)}" if of in ("few_shot", "seconds") else f"{axis(of)} {value}"

@@ -7,11 +7,10 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from jaxpeft.config import Config, leaves
+from jaxpeft.config import MOVABLE, Config, leaves
 from jaxpeft.errors import InputError
 from jaxpeft.study.design import Axes
 
-MOVABLE = ("data.path", "data.split_lists", "data.cache_dir", "model.ref", "peft.init_from")
 PLACES = ("data.path", "data.cache_dir", "model.ref")  # of which an id does not even say that they are set
 
 

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from jaxpeft.study import chart, names
 from jaxpeft.study.costs import mean_of
-from jaxpeft.study.findings import Findings, Row, TaskFindings
+from jaxpeft.study.findings import Findings, Row, TaskFindings, of_the_same_systems
 from jaxpeft.study.palette import Figure, Palette, Table
 from jaxpeft.study.systems import System
 
@@ -46,10 +46,11 @@ def reuse(found: Findings, palette: Palette) -> Figure | None:
 def _rows_of_shared_tasks(found: Findings) -> list[list[Row]]:
     """The rows of each system, of the tasks that have the most systems of its model: the same ones for all."""
     systems: dict[System, list[Row]] = {}
-    for model in dict.fromkeys(row.system.model for one in found.tasks for row in one.rows):
-        tasks = [[row for row in one.rows if row.system.model == model] for one in found.tasks]
-        for row in (row for rows in tasks if len(rows) == max(map(len, tasks)) for row in rows):
-            systems.setdefault(row.system, []).append(row)
+    for model in dict.fromkeys(row.system.model for one in found.averaged_tasks for row in one.rows):
+        tasks = [[row for row in one.rows if row.system.model == model] for one in found.averaged_tasks]
+        for rows in of_the_same_systems(tasks, lambda rows: frozenset(row.system for row in rows)):
+            for row in rows:
+                systems.setdefault(row.system, []).append(row)
     return list(systems.values())
 
 

@@ -9,7 +9,7 @@ from jaxpeft.study.costs import Cost
 from jaxpeft.study.efficiency import WEIGHTS, relative_cost, skill
 from jaxpeft.study.findings import Findings, Row, TaskFindings
 from jaxpeft.study.statistics import Estimate, estimate
-from jaxpeft.study.systems import System
+from jaxpeft.study.systems import System, value_of
 
 _UNKNOWN: Mapping[str, str] = {
     "money": "money (no price, in `prices` of the study, for {devices})",
@@ -66,7 +66,7 @@ def standings_of(found: Findings, reference: Mapping[str, Any]) -> Standings:
     places: dict[System, list[Place]] = {}
     without: dict[str, list[str]] = {}  # reason -> tasks
     unknown, references = set(), set()
-    for one in found.tasks:
+    for one in found.averaged_tasks:
         against = _reference(one, reference)
         if isinstance(against, str):
             without.setdefault(against, []).append(one.task.title)
@@ -101,7 +101,7 @@ def skill_at(place: Place) -> Estimate:
 def _reference(one: TaskFindings, axes: Mapping[str, Any]) -> Row | str:
     """The reference on a task, or why there is none to compare with."""
     name = ", ".join(f"{axis} {value}" for axis, value in axes.items())
-    rows = [row for row in one.rows if all(run.axes.get(axis) == axes[axis] for run in row.cell.runs for axis in axes)]
+    rows = [row for row in one.rows if all(value_of(run, axis) == axes[axis] for run in row.cell.runs for axis in axes)]
     if not rows:
         return f"no finished run is of the reference system ({name})"
     if len(rows) > 1:

@@ -21,11 +21,11 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from jaxpeft.config import Config, from_dict, leaves, set_leaf, to_json
+from jaxpeft.config import MOVABLE, Config, from_dict, leaves, set_leaf, to_json
 from jaxpeft.errors import InputError
 from jaxpeft.study.design import Choice, Study
 from jaxpeft.study.grid import Plan
-from jaxpeft.study.planned import MOVABLE, Planned
+from jaxpeft.study.planned import Planned
 from jaxpeft.training.workdir import Workdir, read_json, write_json, write_text
 
 SHARED = "a process that several runs had one after the other: no figure of this run"

@@ -1,8 +1,9 @@
 """Which runs belong together: seeds of one system, systems of one task, and the points of a sweep.
 
 A system is a model, a method and the settings that the grid varies for it. Its runs on a task differ by seed alone.
-A study's tables hold the systems that stand at the grid's base: an axis that is None for some of a model's and
-method's runs and set for others is a sweep (rank, few_shot, seconds), and what it sets goes to that sweep's curve.
+A study's tables hold the systems that stand at the grid's base: rank, few_shot or seconds, where it is None for some of
+a model's and method's runs and set for others, is a sweep, and what it sets goes to that sweep's curve. Without two
+values it has no curve; then, as of any other axis, what it sets is a system of its own.
 """
 
 import collections
@@ -11,10 +12,10 @@ import functools
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from jaxpeft.config import flatten
+from jaxpeft.config import MOVABLE, flatten
 from jaxpeft.study import names
-from jaxpeft.study.grid import task_title
-from jaxpeft.study.planned import MOVABLE
+from jaxpeft.study.design import AXES
+from jaxpeft.study.grid import applies, task_title
 from jaxpeft.study.store import Run
 
 Axis = str | int | float | None
@@ -22,7 +23,7 @@ Axis = str | int | float | None
 SWEEPS = ("rank", "few_shot", "seconds")  # axes that have a picture of their own
 _NO_SETTINGS = ("experiment", "model", "method", "task", "seed", "protocol")
 _Apart = Mapping[tuple[str, str], list[str]]  # model and method -> axes
-_FIELDS = {"rank": ("peft", "lora", "rank"), "few_shot": ("data", "few_shot"), "seconds": ("train", "seconds")}
+_SHORT = {AXES[axis]: axis for axis in SWEEPS}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -116,6 +117,12 @@ def method_of(run: Run) -> str:
     return "dora" if name == "lora" and lora.get("dora") else name
 
 
+def value_of(run: Run, axis: str) -> Any:
+    """What a run has of an axis, by its short name or its field: as its grid says, else as its config does."""
+    own = run.axes.get(_SHORT.get(axis, axis))
+    return _in_config(run, axis) if own is None else own
+
+
 def task_name(run: Run) -> str:
     """The name of the run's task: a config's, without its folder."""
     return task_title(run.axes.get("task") or run.config.get("name") or "unknown task")
@@ -133,14 +140,12 @@ def test_scores(run: Run) -> dict[str, Any]:
 
 
 def _task(name: str, kind: str, metric: str, runs: list[Run], apart: _Apart) -> Task:
-    swept = _swept_axes(runs)
-    sweeps = {axis: _points(runs, axis, swept) for axis in SWEEPS}
     return Task(
         name=name,
         protocol=kind,
         metric=metric,
         cells=_cells(_base(runs), apart),
-        sweeps={axis: points for axis, points in sweeps.items() if len({value for value, _ in points}) > 1},
+        sweeps=_sweeps(runs),
         synthetic=any((run.config.get("data") or {}).get("format") == "synthetic" for run in runs),
     )
 
@@ -153,23 +158,38 @@ def _metric(runs: Sequence[Run]) -> str:
     return chosen.most_common(1)[0][0] if chosen else next(iter(rising[0] or test_scores(runs[0])))
 
 
-def _swept_axes(runs: Sequence[Run]) -> dict[tuple[str, str], set[str]]:
-    """The axes that are None for some runs of a model and method, and set for others.
+def _sweeps(runs: Sequence[Run]) -> dict[str, list[tuple[float, Cell]]]:
+    """The axes of a task that have a curve, and its points. What an axis without one sets may be on another's."""
+    axes: tuple[str, ...] = SWEEPS
+    while True:
+        swept = _swept_axes(runs, axes)
+        points = {axis: _points(runs, axis, swept) for axis in axes}
+        drawn = {axis: found for axis, found in points.items() if len({value for value, _ in found}) > 1}
+        if len(drawn) == len(axes):
+            return drawn
+        axes = tuple(drawn)
+
+
+def _swept_axes(runs: Sequence[Run], axes: Sequence[str]) -> dict[tuple[str, str], set[str]]:
+    """Those of the axes that are None for some runs of a model and method, and set for others.
 
     Few examples and little time are a sweep as soon as any run of the task had all of them.
     """
     swept = {}
-    of_task = {axis for axis in ("few_shot", "seconds") if any(run.axes.get(axis) is None for run in runs)}
+    of_task = {axis for axis in axes if axis != "rank" and any(run.axes.get(axis) is None for run in runs)}
     for key, found in _grouped(runs, _who).items():
-        axes = {axis for run in found for axis in run.axes if axis not in _NO_SETTINGS}
         swept[key] = of_task | {axis for axis in axes if len({run.axes.get(axis) is None for run in found}) == 2}
     return swept
 
 
 def _base(runs: Sequence[Run]) -> list[Run]:
-    """The runs of a task that are on no sweep."""
-    swept = _swept_axes(runs)
-    return [run for run in runs if not _set_axes(run, swept)]
+    """The runs of a task that are on no sweep, each once."""
+    swept = _swept_axes(runs, tuple(_sweeps(runs)))
+    base: dict[str, Run] = {}
+    for run in runs:
+        if not _set_axes(run, swept):
+            base.setdefault(run.id, run)  # not what `_with_shared_axes` has added to a sweep without a curve
+    return list(base.values())
 
 
 def _set_axes(run: Run, swept: dict[tuple[str, str], set[str]]) -> set[str]:
@@ -183,8 +203,7 @@ def _who(run: Run) -> tuple[str, str]:
 
 def _with_short_names(run: Run) -> Run:
     """A grid may name the field itself: `peft.lora.rank` for `rank`."""
-    short = {".".join(path): axis for axis, path in _FIELDS.items()}
-    return dataclasses.replace(run, axes={short.get(axis, axis): value for axis, value in run.axes.items()})
+    return dataclasses.replace(run, axes={_SHORT.get(axis, axis): value for axis, value in run.axes.items()})
 
 
 def _without_held_axes(runs: Sequence[Run], experiments: Sequence[Sequence[str]]) -> list[Run]:
@@ -232,10 +251,11 @@ def _with_shared_axes(runs: Sequence[Run], experiments: Sequence[Sequence[str]])
 
 
 def _in_config(run: Run, axis: str) -> Any:
-    if axis == "rank" and (run.result or {}).get("method") != "lora":
+    field = AXES.get(axis, axis)
+    if not applies(field, (run.result or {}).get("method", "")):
         return None
     value: Any = run.config
-    for name in _FIELDS[axis]:
+    for name in field.split("."):
         value = (value or {}).get(name)
     return value
 

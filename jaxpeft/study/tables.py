@@ -208,7 +208,10 @@ def _standing(row: Row, rows: Sequence[Row]) -> str:
 
 
 def _paper_column(one: TaskFindings) -> dict[int, tuple[float | None, float | None]] | None:
-    """The paper's score and ours by its count, for each row (by id); None beside a twin and where there is none."""
+    """The paper's score and ours by its count, for each row (by id); None beside a twin and where there is none.
+
+    The paper has one setting of each method: where a study has several, which of them is the paper's it does not say.
+    """
     if one.task.synthetic or one.task.name not in TABLE:
         return None
     metric = TABLE[one.task.name].metric
@@ -219,7 +222,8 @@ def _paper_column(one: TaskFindings) -> dict[int, tuple[float | None, float | No
         median = None
         if scores:
             median = scores[middle] if len(scores) % 2 else (scores[middle - 1] + scores[middle]) / 2
-        found[id(row)] = (paper_score(one.task.name, row.system.ref, row.system.method), median)
+        theirs = None if row.system.settings else paper_score(one.task.name, row.system.ref, row.system.method)
+        found[id(row)] = (theirs, median)
     return found if any(theirs is not None for theirs, _ in found.values()) else None
 
 

@@ -1,5 +1,7 @@
 """What a run cost, by its result and its files, and what of that is unknown."""
 
+import dataclasses
+
 import pytest
 
 from jaxpeft.study.costs import Cost, cost_of, mean_cost, price_of
@@ -75,3 +77,10 @@ def test_a_system_costs_the_mean_of_the_runs_that_tell(tmp_path):
     found = mean_cost([run(tmp_path), run(tmp_path, flops=None, timing={"train_s": 40.0})], PRICES)
     assert (found.seconds, found.flops, found.devices) == (200.0, 1e15, ("NVIDIA H100 80GB HBM3 x 1",))
     assert mean_cost([], PRICES) == Cost()
+
+
+def test_a_run_by_jit_pays_for_the_one_device_that_it_used(tmp_path):
+    cards = {"kind": "NVIDIA H100 80GB HBM3", "count": 4}
+    one = dataclasses.replace(run(tmp_path, device=cards), config={"parallel": "jit"})
+    assert cost_of(one, PRICES).money == pytest.approx(0.3)
+    assert cost_of(one, PRICES).devices == ("NVIDIA H100 80GB HBM3 x 1",)

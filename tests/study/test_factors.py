@@ -17,6 +17,9 @@ from tests.study.fake_study import write_study
 RANKS, RATES, SEEDS = (2, 16), (1e-3, 3e-3), (12, 34)
 
 
+DEFAULT = {"model": "nlpie/tiny-biobert", "method": "lora", "task": "mimic_triage"}  # as `write_run` has them
+
+
 def grid(skill=lambda rank, rate: 1.0 + (rate > 2e-3), ranks=RANKS, rates=RATES, seeds=SEEDS):
     return [
         {"rank": rank, "learning_rate": rate, "seed": seed, "skill": skill(rank, rate), "patients": 60}
@@ -26,7 +29,7 @@ def grid(skill=lambda rank, rate: 1.0 + (rate > 2e-3), ranks=RANKS, rates=RATES,
 
 def folder_of(tmp_path, described, alpha=None):
     """A study whose only experiment holds all; `alpha` gives that of a rank and a rate."""
-    ids = [f"{number:03d}-lora" for number in range(len(described))]
+    ids = [f"{number:03d}-{run.get('method', 'lora')}" for number, run in enumerate(described)]
     folder = write_study(tmp_path / "study", described, experiments={"sensitivity": ids})
     for name, run in zip(ids, described, strict=True):
         path = folder / "runs" / name / "config.json"
@@ -78,6 +81,36 @@ def test_what_is_not_balanced_is_left_out_and_said(tmp_path, described, reason):
     explained = explained_of(folder_of(tmp_path, described))
     assert left_out(explained).endswith(f"“sensitivity” on ICD-9 triage (twin): {reason}.")
     assert factors_sentence(explained) == ""
+
+
+def test_what_a_method_brings_with_it_is_no_factor(tmp_path):
+    described = [
+        {"model": model, "method": method, "rank": 8 if method == "lora" else None, "seed": seed, "patients": 60}
+        for model, method, seed in itertools.product(("a", "b"), ("lora", "ia3"), SEEDS)
+    ]
+    (one,) = explained_of(folder_of(tmp_path, described))
+    assert [share.name for share in one.shares] == ["model", "method", "interactions", "seeds"]
+
+
+def test_a_setting_of_some_methods_alone_is_said_to_be_one(tmp_path):
+    described = [
+        {"method": method, "rank": rank, "seed": seed, "patients": 60}
+        for (method, rank), seed in itertools.product((("lora", 4), ("lora", 16), ("ia3", None)), SEEDS)
+    ]
+    explained = explained_of(folder_of(tmp_path, described))
+    assert left_out(explained).endswith("(twin): only some of its methods have rank.")
+
+
+def test_a_level_whose_runs_have_all_failed_is_missing_and_not_none(tmp_path):
+    described = grid()
+    failed = [{"rank": 64, "learning_rate": rate, "seed": seed} for rate, seed in itertools.product(RATES, SEEDS)]
+    folder = folder_of(tmp_path, described)
+    study = json.loads((folder / "study.json").read_text())
+    study["runs"] += [{"id": f"x{number}", "axes": one | DEFAULT} for number, one in enumerate(failed)]
+    study["experiments"]["sensitivity"] += [f"x{number}" for number in range(len(failed))]
+    (folder / "study.json").write_text(json.dumps(study))
+    reason = "2 of the 6 combinations of its settings have no finished run"
+    assert reason in left_out(explained_of(folder))
 
 
 def test_scores_that_are_all_equal_have_nothing_to_explain(tmp_path):

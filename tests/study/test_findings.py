@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from jaxpeft.study.findings import findings_of, reference_settings
+from jaxpeft.study.findings import findings_of, of_the_same_systems, reference_settings
 from jaxpeft.study.store import runs
 from tests.study.fake_study import write_study
 
@@ -72,3 +72,11 @@ def test_a_task_under_both_protocols_is_one_pair(tmp_path):
     found = found_of(write_study(tmp_path, grid))
     assert [len(one.rows) for one in found.tasks] == [2, 2]
     assert [one.pairs for one in found.methods] == [1]
+    assert [one.task.protocol for one in found.averaged_tasks] == ["fixed"]
+
+
+def test_averages_are_over_tasks_that_have_the_very_same_systems():
+    sets = [{"full", "lora"}, {"lora", "ia3"}, {"lora"}, {"lora", "ia3"}]
+    assert of_the_same_systems(sets, frozenset) == [sets[1], sets[3]]
+    assert of_the_same_systems(sets[:3], frozenset) == sets[:1]  # as often as the other: the first
+    assert of_the_same_systems([set()], frozenset) == []

@@ -331,6 +331,12 @@ def test_the_paper_stands_beside_real_corpora_and_never_beside_a_twin(tmp_path):
     assert float(row["ours_so_counted"]) == pytest.approx(float(row["score"]))
 
 
+def test_of_several_settings_none_is_said_to_be_the_papers(tmp_path):
+    folder = write_study(tmp_path, [{"patients": 40, "synthetic": False, "rank": rank} for rank in (8, 64)])
+    build(folder)
+    assert {row.get("paper", "") for row in rows_of(tmp_path, "task_mimic_triage")} == {""}
+
+
 def test_with_one_budget_of_time_validation_is_drawn_on_the_way_to_it(tmp_path):
     runs = [{"patients": 40, "seconds": 100, "method": method} for method in ("full", "lora")]
     text = build(write_study(tmp_path, runs)).read_text()

@@ -10,6 +10,7 @@ import json
 import math
 import os
 import shutil
+import sys
 import time
 
 import pytest
@@ -19,7 +20,7 @@ pytest.importorskip("optuna")
 from jaxpeft.errors import InputError
 from jaxpeft.study.design import Choice
 from jaxpeft.study.search import __main__ as program
-from jaxpeft.study.search import job, outcome
+from jaxpeft.study.search import job, outcome, supervisor
 from jaxpeft.study.search.design import ALPHA_OVER_RANK, WIDE, LogUniform, OneOf, Search, Uniform, load_search
 from jaxpeft.study.search.systems import systems_of
 from jaxpeft.study.search.trials import STORAGE, Trials, open_storage
@@ -146,6 +147,17 @@ def test_the_command_line_refuses_in_one_message(refused, tmp_path, monkeypatch)
     ):
         assert message in refused(program.main, f"--workdir={tmp_path / 'w'}", *arguments)
     assert not (tmp_path / "w").exists()
+
+
+def test_processes_that_end_by_themselves_end_the_search_in_one_message(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(supervisor, "JOB", (sys.executable, "-c", "raise SystemExit(3)"))
+    monkeypatch.setattr(supervisor, "SECONDS_BETWEEN_LOOKS", 0.01)
+    with pytest.raises(SystemExit) as stop:
+        program.main(["search", f"--config={CONFIGS / 'search' / 'smoke.py'}", f"--workdir={tmp_path / 'w'}"])
+    told = capsys.readouterr().err
+    assert stop.value.code == program.NOTHING_FOUND
+    assert "a process of the search ended with exit code 3; " in told
+    assert told.endswith("trials.log says more; the same command goes on from here\n")
 
 
 # Trials, with a made-up score

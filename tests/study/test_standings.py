@@ -1,5 +1,6 @@
 """Efficiency over tasks: what it is a mean of, where it is 0, and what is left out."""
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -23,8 +24,8 @@ def row(method, score, cost, *, spread=0.01, **axes):
     return Row(cell, sample, estimate((1.0, sample)), cost, None, False, False)
 
 
-def task(name, *rows, majority=0.5):
-    return TaskFindings(Task(name, "fixed", "auroc_macro", [], {}, False), list(rows), {}, majority, False, 100)
+def task(name, *rows, majority=0.5, protocol="fixed"):
+    return TaskFindings(Task(name, protocol, "auroc_macro", [], {}, False), list(rows), {}, majority, False, 100)
 
 
 def standings(*tasks, reference=REFERENCE):
@@ -78,6 +79,29 @@ def test_more_axes_name_one_of_several_references():
     several = task("a", row("full", 0.9, DEAR, rank=8), row("full", 0.8, DEAR, rank=16))
     found = standings(several, reference={**REFERENCE, "rank": 16})
     assert [dict(one.system.settings)["rank"] for one in found.systems if one.is_reference] == [16]
+
+
+def test_a_task_under_both_protocols_counts_once():
+    fixed, paper = (
+        task("a", row("full", score, DEAR), protocol=name) for name, score in (("fixed", 0.9), ("paper", 0.6))
+    )
+    (found,) = standings(fixed, paper, task("b", row("full", 0.8, DEAR), protocol="paper")).systems
+    assert [(place.task.task.name, place.task.task.protocol) for place in found.places] == [
+        ("a", "fixed"),
+        ("b", "paper"),
+    ]
+
+
+@pytest.mark.parametrize("axis", ["rank", "peft.lora.rank"])
+def test_a_reference_may_be_named_by_what_its_config_has(axis):
+    of_rank = {"peft": {"lora": {"rank": 8}}}
+    held = row("lora", 0.9, DEAR, rank=None)  # as beside a sweep of ranks
+    (run,) = held.cell.runs
+    run = dataclasses.replace(run, config=of_rank, result={"method": "lora"})
+    held = dataclasses.replace(held, cell=Cell(held.cell.system, [run]))
+    other = row("ia3", 0.8, CHEAP)
+    reference = {"model": "m", axis: 8}
+    assert [one.is_reference for one in standings(task("a", held, other), reference=reference).systems] == [False, True]
 
 
 def test_a_system_that_lacks_a_task_stands_below_the_others_and_is_named():

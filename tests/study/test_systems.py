@@ -60,6 +60,25 @@ def test_a_sweep_may_be_named_by_its_field():
 def test_a_sweep_of_one_value_is_none():
     (task,) = tasks_of([run(), run(few_shot=16)])
     assert task.sweeps == {}
+    assert [cell.system.method_title for cell in task.cells] == [
+        "LoRA, examples a class not set",
+        "LoRA, 16 examples a class",
+    ]
+
+
+def test_what_is_shared_with_a_sweep_of_one_value_stands_in_the_table_once():
+    base = run("base", config={"peft": {"lora": {"rank": 8}}})
+    (task,) = tasks_of([base, run("again", rank=8, seed=2)], [["base"], ["base", "again"]])
+    assert sorted(one.id for cell in task.cells for one in cell.runs) == ["again", "base"]
+
+
+def test_a_setting_that_is_none_for_some_and_has_no_curve_loses_no_run():
+    runs = [run(seed=seed, **{"train.clip": clip}) for clip in (None, 1.0) for seed in (1, 2)]
+    (task,) = tasks_of(runs)
+    assert [(cell.system.method_title, len(cell.runs)) for cell in task.cells] == [
+        ("LoRA, clip not set", 2),
+        ("LoRA, clip 1.0", 2),
+    ]
 
 
 def test_protocols_are_tasks_of_their_own():

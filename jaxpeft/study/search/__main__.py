@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from absl import flags
 
+from jaxpeft.config import expanded
 from jaxpeft.errors import InputError
 from jaxpeft.study import store
 from jaxpeft.study.entry import corpora, define_common, run
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from jaxpeft.study.search.design import Search
     from jaxpeft.study.search.trials import Trials
 
-NOTHING_FOUND = 1  # exit code: no trial of some system came to its end
+NOTHING_FOUND = 1  # exit code: no trial of some system came to its end, or the processes that run trials did not
 
 
 def main(argv: Sequence[str]) -> None:
@@ -54,10 +55,10 @@ def _search(chosen: flags.FlagValues) -> int:
     from jaxpeft.study.search.systems import systems_of
     from jaxpeft.study.search.trials import MOST_TRIES, Trials, open_storage
 
-    file, paths = Path(chosen.config).expanduser(), corpora(chosen.corpus)
+    file, paths = expanded(chosen.config), corpora(chosen.corpus)
     search = load_search(file, chosen.trials, paths)
     systems = systems_of(search, file.absolute().parent, paths)
-    folder = Path(chosen.workdir or f"searches/{search.name}").expanduser()
+    folder = expanded(chosen.workdir or f"searches/{search.name}")
     _claim(folder, search)
     storage = open_storage(folder)
     of_systems = [Trials(search, system, folder, storage, begun=begun) for system in systems]
@@ -72,7 +73,11 @@ def _search(chosen: flags.FlagValues) -> int:
         "begun": begun,
     }
     restarts = MOST_TRIES * search.trials * len(systems)
-    Supervisor(told, folder / "logs" / "trials.log", restarts=restarts).run(chosen.jobs, _Told(of_systems).look)
+    try:
+        Supervisor(told, folder / "logs" / "trials.log", restarts=restarts).run(chosen.jobs, _Told(of_systems).look)
+    except ChildProcessError as error:
+        print(f"{error}; the same command goes on from here", file=sys.stderr)
+        return NOTHING_FOUND
     return _finish(search, folder, of_systems)
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from jaxpeft.config import Config, leaves, set_leaf
+from jaxpeft.config import Config, expanded, leaves, set_leaf
 from jaxpeft.errors import InputError
 from jaxpeft.models.pretrained import resolve as find_base
 from jaxpeft.population import is_one
@@ -172,7 +172,7 @@ def _system(search: Search, run: grid.Planned, space: Space) -> System:
 
 def corpus_of(config: Config) -> str:
     """A hash of the names and sizes of the files that a config reads, wherever they lie; empty where it names none."""
-    root = Path(config.data.path or "").expanduser()
+    root = expanded(config.data.path or "")
     if config.data.path is None or not root.exists():  # made up, or a name on the hub
         return config.data.path or ""
     files = sorted(path for path in [root, *root.rglob("*")] if path.is_file())
