@@ -26,11 +26,10 @@ def load(workdir: str, *, base: str | None = None, allow_other_base: bool = Fals
 
     Raises: jaxpeft.errors.InputError for an unfinished run, a missing base or another one.
     """
-    from pathlib import Path
-
+    from jaxpeft.config import expanded
     from jaxpeft.training.restore import Restored
 
-    return Restored(Path(workdir).expanduser(), base=base, allow_other_base=allow_other_base)
+    return Restored(expanded(workdir), base=base, allow_other_base=allow_other_base)
 
 
 def adapters(*, base: str | None = None) -> Adapters:

@@ -13,6 +13,7 @@ import numpy as np
 from absl import flags
 
 from jaxpeft.command_line import report_and_exit
+from jaxpeft.config import expanded
 from jaxpeft.data.bio import spans_of_tags
 from jaxpeft.errors import InputError
 from jaxpeft.tasks.clusters import Scores
@@ -31,7 +32,7 @@ def main(argv: Sequence[str]) -> None:
     """Prints the comparison; every user error becomes one message and exit code 2."""
     try:
         chosen = _define_flags()
-        folders = [Path(folder).expanduser() for folder in chosen(argv)[1:]]
+        folders = [expanded(folder) for folder in chosen(argv)[1:]]
         if chosen.help:
             print(__doc__, chosen.get_help(), sep="\n")
             return
@@ -40,7 +41,7 @@ def main(argv: Sequence[str]) -> None:
         report = compare(*folders, split=chosen.split, metric=chosen.metric, resamples=chosen.resamples)
         print(comparison_table(report))
         if chosen.json:
-            write_json(Path(chosen.json).expanduser(), report)
+            write_json(expanded(chosen.json), report)
     except InputError as error:
         report_and_exit(error)
     except flags.Error as error:

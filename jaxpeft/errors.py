@@ -3,7 +3,7 @@
 import errno
 from collections.abc import Sequence
 
-DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS)  # of any file: the user's to mend
+DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS)  # of any file: the user's to mend
 
 
 class InputError(ValueError):

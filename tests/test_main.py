@@ -3,6 +3,7 @@
 import errno
 import json
 import shutil
+from pathlib import Path
 
 import jax.numpy as jnp
 import pytest
@@ -345,7 +346,22 @@ def test_a_workdir_below_home_is_found_though_a_shell_leaves_its_tilde(cli, fini
 def test_a_cache_that_is_a_file_is_named(refused, config_file, tmp_path):
     (tmp_path / "notes.csv").touch()
     message = refused(f"--config={config_file(data__cache_dir=str(tmp_path / 'notes.csv'))}")
-    assert f"the folder {tmp_path}/notes.csv/tokens cannot be made: Not a directory; see data.cache_dir" in message
+    folder = f"the folder {tmp_path}/notes.csv/tokens"
+    assert f"{folder} cannot be made, or not for its owner alone: Not a directory; see data.cache_dir" in message
+
+
+def test_a_cache_of_another_user_is_named(refused, config_file, tmp_path, monkeypatch):
+    def not_the_owner(path, mode):
+        raise PermissionError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(Path, "chmod", not_the_owner)
+    message = refused(f"--config={config_file(data__cache_dir=str(tmp_path / 'shared'))}")
+    assert "not for its owner alone: Operation not permitted; see data.cache_dir" in message
+
+
+def test_a_home_that_there_is_not_is_a_folder_that_is_not_found(refused, config_file):
+    for changes in ({"data__path": "~nobody_of_that_name/notes"}, {"model__ref": "~nobody_of_that_name/base"}):
+        assert "nobody_of_that_name" in refused(f"--config={config_file(**changes)}")
 
 
 def test_too_little_memory_says_what_takes_less(refused, config_file, monkeypatch):

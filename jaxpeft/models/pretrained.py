@@ -17,6 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
+from jaxpeft.config import expanded
 from jaxpeft.errors import InputError, first_few
 from jaxpeft.models import MODELS, host_arrays, weight_files
 from jaxpeft.models.layers import initialise
@@ -46,7 +47,7 @@ def resolve(ref: str, *, allow_download: bool = False) -> Path:
     """
     if ref.startswith("package:"):
         return _package_folder(ref)
-    folder = Path(ref).expanduser()
+    folder = expanded(ref)
     if folder.is_dir():
         return folder
     if re.fullmatch(r"[\w.-]+(/[\w.-]+)?", ref) and not ref.startswith("."):

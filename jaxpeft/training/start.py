@@ -9,7 +9,7 @@ from typing import Any
 import jax.numpy as jnp
 
 from jaxpeft import peft
-from jaxpeft.config import Config
+from jaxpeft.config import Config, expanded
 from jaxpeft.data.naming import listed
 from jaxpeft.data.splits import Splits
 from jaxpeft.data.tokenise import Examples, private_folder
@@ -62,8 +62,11 @@ def build(config: Config, classes: Sequence[str], adapter: Adapter | None) -> tu
         return built, f"trains from the checkpoint's own weights{_other_labels(config, classes)}"
     built = system.build(config, classes, seed=seed, saved=adapter.shapes)
     has_head = _fill(built, adapter, config)
-    new = f"newly initialised: {', '.join(built.new_tensors)}" if built.new_tensors else "the checkpoint's is taken"
-    head = "its head included" if has_head else f"which has no head; {new}"
+    head = "its head included"
+    if not has_head and built.new_tensors:
+        head = f"which has no head; newly initialised: {', '.join(built.new_tensors)}"
+    elif not has_head:
+        head = f"which has no head; the checkpoint's is taken{_other_labels(config, classes)}"
     return built, f"starts from the adapter {adapter.folder}, {head}"
 
 
@@ -94,12 +97,14 @@ def prepare_splits(config: Config, splits: Splits, model: System, task: Task, wo
     if not processes.is_first():
         return {name: prepare(getattr(splits, name), model.encoder, task, cache=None) for name in SPLITS}
     named = config.data.cache_dir  # a folder inside it: the user's own keeps the permissions that it has
-    cache = Path(named).expanduser() / "tokens" if named else workdir.cache
+    cache = expanded(named) / "tokens" if named else workdir.cache
     try:
         private_folder(cache)
     except OSError as error:
         if error.errno in UNWRITABLE:
-            raise InputError(f"the folder {cache} cannot be made: {error.strerror}; see data.cache_dir") from None
+            raise InputError(
+                f"the folder {cache} cannot be made, or not for its owner alone: {error.strerror}; see data.cache_dir"
+            ) from None
         raise
     return {name: prepare(getattr(splits, name), model.encoder, task, cache) for name in SPLITS}
 

@@ -39,6 +39,27 @@ def test_a_saved_dataset_is_left_to_be_split(tmp_path):
     assert corpus.splits["all"].text == ["one a", "one b"]
 
 
+@pytest.mark.parametrize("format", [{"columns": ["text", "label"]}, {"type": "numpy"}, {"columns": ["label"]}])
+def test_the_format_that_was_saved_with_a_dataset_changes_nothing(tmp_path, format):
+    saved = part("one").add_column("patient", [7, 8])
+    saved.set_format(**format)
+    saved.save_to_disk(str(tmp_path / "d"))
+    rows = read(HF, str(tmp_path / "d")).splits["all"]
+    assert (rows.text, rows.label, rows.patient) == (["one a", "one b"], ["no", "yes"], ["7", "8"])
+
+
+def test_several_copies_of_one_split_are_refused_and_never_pooled(tmp_path):
+    (tmp_path / "data").mkdir()
+    for folder in ("data", "."):
+        for name in ("train-00000-of-00001", "test"):
+            part(name).to_parquet(str(tmp_path / folder / f"{name}.parquet"))
+    with pytest.raises(InputError, match="both directly in it and under data/: keep one set of splits"):
+        read(HF, str(tmp_path))
+    part("train").to_parquet(str(tmp_path / "data" / "train.parquet"))
+    with pytest.raises(InputError, match=r"several files for train, of which train\.parquet is no part of it"):
+        read(HF, str(tmp_path / "data"))
+
+
 def test_parquet_file_and_folders(tmp_path):
     (tmp_path / "data").mkdir()
     for split in ("train", "validation", "test"):

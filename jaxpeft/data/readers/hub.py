@@ -5,7 +5,7 @@ from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from jaxpeft.config import ColumnsConfig, DataConfig
+from jaxpeft.config import ColumnsConfig, DataConfig, expanded
 from jaxpeft.data.naming import listed
 from jaxpeft.data.readers.columns import build_rows, named
 from jaxpeft.data.readers.split_files import SPLIT_NAMES, split_files
@@ -30,7 +30,7 @@ def read(config: DataConfig, path: str, allow_download: bool = False) -> Corpus:
     Raises:
         InputError: nothing at `path`, a download that is not allowed, unreadable files, wrong columns.
     """
-    local = Path(path).expanduser()
+    local = expanded(path)
     parts = _local(local) if local.exists() else _from_hub(path, allow_download)
     named = _by_split(path, parts)
     return _corpus({f"{path} ({split})": (split, part) for split, part in named.items()}, config.columns)
@@ -43,7 +43,7 @@ def read_parquet(config: DataConfig, path: str, allow_download: bool = False) ->
         InputError: a file that is missing, ambiguous or unreadable, or wrong columns, by file and row.
     """
     del allow_download
-    files = split_files(Path(path).expanduser(), "parquet")
+    files = split_files(expanded(path), "parquet")
     return _corpus({str(file): (split, _one_table([file])) for split, file in files.items()}, config.columns)
 
 
@@ -55,7 +55,7 @@ def _local(path: Path) -> dict[str, "datasets.Dataset"]:
         raise InputError(
             f"{path}: neither a folder of datasets' save_to_disk (dataset_dict.json or state.json) nor parquet files"
         )
-    return _parquet(files)
+    return _parquet(path, files)
 
 
 def _saved(path: Path) -> dict[str, "datasets.Dataset"]:
@@ -70,7 +70,7 @@ def _saved(path: Path) -> dict[str, "datasets.Dataset"]:
     raise InputError(problem)
 
 
-def _parquet(files: list[Path]) -> dict[str, "datasets.Dataset"]:
+def _parquet(path: Path, files: list[Path]) -> dict[str, "datasets.Dataset"]:
     names = {file: match["split"].lower() if (match := _SHARD.fullmatch(file.name)) else "" for file in files}
     known = {name for aliases in SPLIT_NAMES.values() for name in aliases}
     strangers = [file.name for file, name in names.items() if name not in known]
@@ -79,9 +79,14 @@ def _parquet(files: list[Path]) -> dict[str, "datasets.Dataset"]:
             f"{files[0].parent}: some parquet files are named as splits, and others are not: {listed(strangers)}. "
             "Take those away, or name all as parts of one split"
         )
+    if len({file.parent for file in files}) > 1:
+        raise InputError(f"{path}: parquet files both directly in it and under data/: keep one set of splits")
     by_split: dict[str, list[Path]] = {}
     for file in files:
         by_split.setdefault(names[file] if not strangers and len(files) > 1 else "all", []).append(file)
+    for split, parts in by_split.items():
+        if not strangers and len(parts) > 1 and (whole := [one.name for one in parts if one.stem.isalpha()]):
+            raise InputError(f"{path}: several files for {split}, of which {listed(whole)} is no part of it: keep one")
     return {split: _one_table(parts) for split, parts in by_split.items()}
 
 
@@ -148,6 +153,7 @@ def _corpus(parts: "dict[str, tuple[str, datasets.Dataset]]", columns: ColumnsCo
 
 
 def _rows(source: str, part: "datasets.Dataset", columns: ColumnsConfig, report: Counter[str]) -> Rows:
+    part = part.with_format(None)  # a saved one leaves out columns, and makes arrays of numbers
     wanted = {named(part.column_names, name) for name in vars(columns).values()}
     table: dict[str, list[Any]] = {name: [] for name in part.column_names}  # the others are only named in messages
     table |= _values(source, part.select_columns([name for name in part.column_names if name in wanted]))

@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from jaxpeft.config import DataConfig
+from jaxpeft.config import DataConfig, expanded
 from jaxpeft.data.readers.annotated import check_misplaced, drop_last, to_rows
 from jaxpeft.data.readers.i2b2_2010_files import HOSPITALS, RELATIONS, Related, Source, find_sources, read_source
 from jaxpeft.data.rows import Corpus, Rows
@@ -31,7 +31,7 @@ def read(config: DataConfig, path: str, allow_download: bool = False) -> Corpus:
         InputError: missing folders or files, annotations that cannot be read or belong to other texts.
     """
     del allow_download
-    root, report = Path(path).expanduser(), Counter[str]()
+    root, report = expanded(path), Counter[str]()
     related = config.target == "relations"
     if related and config.negative_label in RELATIONS:
         raise InputError(f"data.negative_label is {config.negative_label!r}, which is a relation: choose another name")

@@ -5,9 +5,8 @@ splits are made.
 """
 
 from collections import Counter
-from pathlib import Path
 
-from jaxpeft.config import DataConfig
+from jaxpeft.config import DataConfig, expanded
 from jaxpeft.data.readers.character_spans import Layout
 from jaxpeft.data.readers.marked_corpus import read_folders
 from jaxpeft.data.rows import Corpus
@@ -37,4 +36,4 @@ def read(config: DataConfig, path: str, allow_download: bool = False) -> Corpus:
     """
     del allow_download
     report: Counter[str] = Counter()
-    return read_folders(Path(path).expanduser(), FOLDERS, LAYOUT, lambda stem: stem.partition("-")[0], config, report)
+    return read_folders(expanded(path), FOLDERS, LAYOUT, lambda stem: stem.partition("-")[0], config, report)

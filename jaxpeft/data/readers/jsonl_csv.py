@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from jaxpeft.config import ColumnsConfig, DataConfig
+from jaxpeft.config import ColumnsConfig, DataConfig, expanded
 from jaxpeft.data.readers.columns import build_rows, has_words, named
 from jaxpeft.data.readers.split_files import SUFFIXES, format_of, split_files
 from jaxpeft.data.readers.text_files import csv_records, reading
@@ -21,7 +21,7 @@ def read(config: DataConfig, path: str, allow_download: bool = False) -> Corpus:
         InputError: a file that is missing, ambiguous or malformed, by name and line.
     """
     del allow_download
-    files = split_files(Path(path).expanduser(), config.format)
+    files = split_files(expanded(path), config.format)
     splits = {}
     report: Counter[str] = Counter()
     for split, file in files.items():

@@ -8,7 +8,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from jaxpeft.config import ColumnsConfig, DataConfig
+from jaxpeft.config import ColumnsConfig, DataConfig, expanded
 from jaxpeft.data.readers.columns import build_rows
 from jaxpeft.data.readers.jsonl_csv import json_rows
 from jaxpeft.data.rows import Corpus, Rows
@@ -27,7 +27,7 @@ def read(config: DataConfig, path: str, allow_download: bool = False) -> Corpus:
         InputError: missing files, or a line that is no pair with a label, by number.
     """
     del config, allow_download
-    folder, report = Path(path).expanduser(), Counter[str]()
+    folder, report = expanded(path), Counter[str]()
     if missing := [name for name in FILES.values() if not (folder / name).is_file()]:
         raise InputError(f"data.path {folder}: no file {', '.join(missing)} in it: expected the owner's own files")
     premises: dict[str, str] = {}

@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from jaxpeft.config import DataConfig
+from jaxpeft.config import DataConfig, expanded
 from jaxpeft.data.readers import mimic3_outcomes, mimic3_triage
 from jaxpeft.data.readers.mimic3_splits import hashed_split, listed_patients
 from jaxpeft.data.readers.mimic3_tables import find_tables
@@ -58,8 +58,8 @@ def read(config: DataConfig, path: str, allow_download: bool = False) -> Corpus:
     by_admission = target.paper_splits_admissions and config.protocol == "paper"
     if by_admission and config.split_lists is not None:
         raise InputError("data.split_lists holds patients; data.protocol paper splits triage by admission: unset one")
-    tables = find_tables(Path(path).expanduser(), target.tables)
-    lists = None if config.split_lists is None else listed_patients(Path(config.split_lists).expanduser())
+    tables = find_tables(expanded(path), target.tables)
+    lists = None if config.split_lists is None else listed_patients(expanded(config.split_lists))
     report: Counter[str] = Counter()
     rows = target.rows(tables, config.protocol, report)
     if not rows:

@@ -18,6 +18,8 @@ SECTIONS = (
 )
 _MAIN = SECTIONS[:3]  # one of them at least makes a note of use
 _TERSE = ("physical exam", "medications on admission")  # where a death is mentioned and not told
+_OF_THE_TEMPLATE = (*SECTIONS, "procedure", "pertinent results", "hospital course", "discharge", "followup", "service")
+_HEADER = re.compile(rb"[^\n:]*:")
 _NEXT_HEADER = re.compile(rb"\n[ \t\r]*\n[ \t]*[^\n:().|\\\d]+:")
 _DEATH_WORDS = ("expired", "died", "passed", "deceased", "death")  # each phrase has one; looked for first, being fast
 _DEATH = re.compile(  # with an article and a date, which would mark the deaths once the phrase is gone
@@ -31,7 +33,9 @@ def admission_sections(note: str) -> dict[str, str] | None:
     """The sections of a note that were known on admission, each as one line; None if no main one says anything.
 
     A section begins behind the first "name:" of the note, in either case, wherever it stands ("History of Present
-    Illness:"). It ends at a blank line before a header: a line with a colon and, before it, no digit, dot or bracket.
+    Illness:") but behind "discharge", which is what was known at the end. It ends at a blank line before a header: a
+    line with a colon and, before it, no digit, dot or bracket. A section may begin with a header of its own ("VS:"),
+    but not with one of the summary's sections: then it is empty.
     """
     text = note.encode()
     lower = text.lower()  # of bytes: ASCII only, so places stay the same
@@ -44,9 +48,15 @@ def admission_sections(note: str) -> dict[str, str] | None:
 
 def _section(text: bytes, lower: bytes, header: bytes) -> str:
     place = lower.find(header)
+    while place >= 0 and lower[:place].rstrip().endswith(b"discharge"):
+        place = lower.find(header, place + 1)
     if place < 0:
         return ""
     start = place + len(header)
+    start += len(text[start:]) - len(text[start:].lstrip())
+    if (first := _HEADER.match(lower, start)) and any(name.encode() in first[0] for name in _OF_THE_TEMPLATE):
+        again = first[0].endswith(header) and b"discharge" not in first[0]  # "Physical Exam: Admission physical exam:"
+        return _section(text[start:], lower[start:], header) if again else ""
     end = _NEXT_HEADER.search(text, start)
     content = text[start : end.start() if end else len(text)]
     return " ".join(content.decode().split())

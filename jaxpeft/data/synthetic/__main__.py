@@ -4,6 +4,7 @@ import argparse
 import sys
 from pathlib import Path
 
+from jaxpeft.config import expanded
 from jaxpeft.data import synthetic
 from jaxpeft.errors import InputError
 
@@ -17,7 +18,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, default=0)
     flags = parser.parse_args(arguments)
     try:
-        synthetic.write(flags.corpus, flags.out.expanduser(), flags.documents, flags.seed)
+        synthetic.write(flags.corpus, expanded(flags.out), flags.documents, flags.seed)
     except InputError as error:
         print(f"{parser.prog}: {error}", file=sys.stderr)
         return 2
