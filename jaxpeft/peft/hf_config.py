@@ -14,7 +14,8 @@ from jaxpeft.peft.inject import METHODS, targets
 from jaxpeft.peft.partition import HEAD, base_path
 
 ALWAYS_SAVED = ("classifier", "score")  # modules that PEFT's classifiers wrap by themselves
-FREE = ("init_from", "lora.dropout", "lora.plus_ratio")  # what may differ from the adapter that a run starts from
+# What may differ from the adapter that a run starts from.
+FREE = ("init_from", "lora.dropout", "lora.plus_ratio", "prompt.init")
 BY_MEANING = ("target_modules", "target_regex", "ia3.feedforward_modules")  # compared by the layers that they mean
 
 

@@ -147,6 +147,11 @@ def _ranks(
         held = shapes.get(f"{module}.lora_A.weight", (meant,))[:1]
         matching = [value for pattern, value in given.items() if patterns.matches(pattern, module)]
         ranks[module] = next((value for value in matching if (value,) == held), meant)
+        if (ranks[module],) != held:  # not later: a layer of that rank may be larger than memory
+            raise InputError(
+                f"adapter_config.json: the rank of {module} is {ranks[module]:g}, and its lora_A has the shape "
+                f"{shapes[f'{module}.lora_A.weight']}"
+            )
     same = all(patterns.value_of(module, given, default) == rank for module, rank in ranks.items())
     return given if same else ranks
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -78,7 +79,8 @@ def write_adapter(folder: Path, config: Config, system: System, trainable: peft.
         write_text(inside / CONFIG, json.dumps(settings, indent=2, sort_keys=True) + "\n")
         tensors = export_tensors(model, system.labels, config.peft.method)
         shapes = {name: values.shape for name, values in tensors.items()}
-        write_weights(inside, "adapter_model", shapes, iter(tensors.items()), "float32")
+        whole = sys.maxsize  # PEFT reads no adapter in shards
+        write_weights(inside, "adapter_model", shapes, iter(tensors.items()), "float32", shard_bytes=whole)
 
 
 def labels_json(config: Config, system: System) -> dict[str, Any]:

@@ -1,9 +1,9 @@
 """One base in memory, several finished runs on it."""
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
+from jaxpeft.config import expanded
 from jaxpeft.errors import InputError
 from jaxpeft.training.restore import Restored
 
@@ -29,7 +29,7 @@ class Adapters:
         if name in self._attached:
             raise InputError(f"an adapter {name!r} is attached already: detach it first, or choose another name")
         beside = list(self._attached.values())
-        self._attached[name] = Restored(Path(workdir).expanduser(), base=self._base, beside=beside)
+        self._attached[name] = Restored(expanded(workdir), base=self._base, beside=beside)
         self._active = name
 
     def detach(self, name: str) -> None:

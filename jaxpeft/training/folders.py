@@ -1,6 +1,7 @@
 """Folders that others read, as adapters and models: written whole or not at all, and never over somebody else's."""
 
 import contextlib
+import fcntl
 import json
 import os
 import shutil
@@ -27,10 +28,12 @@ def whole_folder(folder: Path, labels: Mapping[str, Any]) -> Iterator[Path]:
         raise InputError(f"{folder} is the folder that this was started in: name another one to write")
     _refuse_foreign(folder)
     temporary, old = (folder.with_name(f".{folder.name}.{word}.jaxpeft.partial") for word in ("new", "old"))
+    lock = None
     try:
-        for leftover in (temporary, old):
-            shutil.rmtree(leftover, ignore_errors=True)
+        _clear(temporary, folder)
+        shutil.rmtree(old, ignore_errors=True)
         temporary.mkdir(parents=True)
+        lock = _locked(temporary)
         yield temporary
         files = sorted(path.name for path in temporary.iterdir())
         write_json(temporary / LABELS, {"format": FORMAT, **labels, "files": files})
@@ -45,7 +48,33 @@ def whole_folder(folder: Path, labels: Mapping[str, Any]) -> Iterator[Path]:
             raise InputError(f"{folder} cannot be written: {error.strerror}; what was there is untouched") from None
         raise
     finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+        if lock is not None:
+            shutil.rmtree(temporary, ignore_errors=True)
+            os.close(lock)
+
+
+def _clear(temporary: Path, folder: Path) -> None:
+    """Removes what a process that died has left. Raises InputError where one is still writing it."""
+    if not temporary.exists():
+        return
+    lock = _locked(temporary)
+    if lock is None:
+        raise InputError(f"another process is writing {folder}: wait for it, or name another folder")
+    shutil.rmtree(temporary, ignore_errors=True)
+    os.close(lock)
+
+
+def _locked(folder: Path) -> int | None:
+    """Holds the folder until what is returned is closed, or the process ends; None where another holds it."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        return None
+    except OSError:  # a file system that locks no folders
+        pass
+    return descriptor
 
 
 def _refuse_foreign(folder: Path) -> None:

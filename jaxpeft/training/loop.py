@@ -116,6 +116,7 @@ class Loop:
         found = self.checkpoints.restore(shapes, state_shapes, self.check, self.progress.say) if first else None
         position = processes.shared(found and found[3])
         if position is None:
+            trainable = processes.shared_tree(trainable)  # each has filled its own, from a folder of its own
             state = self.update.init(trainable)
             self.best, self.position = on_host(trainable), self.beginning()
         else:

@@ -1,12 +1,13 @@
 """The train mode: from a config to a finished workdir."""
 
 import dataclasses
+import json
 import shutil
 from collections.abc import Mapping
 from typing import Any
 
 from jaxpeft import population, runtime
-from jaxpeft.config import Config
+from jaxpeft.config import MOVABLE, Config, leaves
 from jaxpeft.data.batches import bucket_lengths
 from jaxpeft.data.load import load as load_data
 from jaxpeft.data.packing import Packing
@@ -70,7 +71,7 @@ def _train(
         model, origin = start.build(config, task.classes, adapter)
     examples = start.prepare_splits(config, splits, model, task, workdir)
     buckets = bucket_lengths(examples["train"].encoded.lengths, config.data.buckets, config.data.max_length)
-    _check_alike(model, examples)
+    _check_alike(config, model, examples)
     packing = None
     if config.data.packing:
         lengths, size, passes = examples["train"].encoded.lengths, config.train.batch_size, config.train.accumulate
@@ -112,14 +113,15 @@ def _train(
     return result
 
 
-def _check_alike(model: system.System, examples: Mapping[str, Examples]) -> None:
-    """Raises InputError where this process has read another base or other data than the first one has."""
+def _check_alike(config: Config, model: system.System, examples: Mapping[str, Examples]) -> None:
+    """Raises InputError where this process has another base, config or data than the first one has."""
     if not processes.several():
         return
     own: dict[str, Any] = {
         "model.ref": model.base_sha256,
         "tokenizer": model.encoder.sha256,
         "labels": list(model.classes),
+        "config": json.dumps({name: value for name, value in leaves(config).items() if name not in MOVABLE}),
     }
     for name, split in examples.items():
         own[f"data ({name})"] = split.checksum()

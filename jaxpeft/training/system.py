@@ -145,6 +145,8 @@ def build(
     check_length(config, model)
     checkpoint = pretrained.Checkpoint(folder, model, config.model.keep_layers)
     matched = pretrained.match(model, checkpoint.shapes())
+    if new is not None and (lacking := sorted(set(matched.new) - set(new))):
+        raise InputError(f"model.ref {config.model.ref!r} lacks what the run's base had: {', '.join(lacking)}")
     new, labels = who_trains(config, model, matched.new if new is None else new, saved)
     frozen_bases = {peft.base_path(path) for path, label in labels.items() if label == peft.FROZEN}
     init_key, adapter_key = _keys(seed)
@@ -169,7 +171,7 @@ def build_beside(
         config: the experiment. classes: names of the labels. other: a system of the same base.
         new: leaves that no checkpoint fills.
         seed: of what is newly initialised; what trains else is as in `other`, untrained and of the same task. With
-            None what trains has values of no meaning.
+        None what trains has the base's values, and what the base lacks zeros.
 
     Raises InputError where the other's base is held in another way, or lacks a part of this one's.
     """
@@ -183,7 +185,8 @@ def build_beside(
     labels = partition(config, model, new)
     frozen_bases = {peft.base_path(path) for path, label in labels.items() if label == peft.FROZEN}
     graphdef, empty = peft.flatten(model)
-    shared = {path: leaf for path, leaf in other.base().items() if path in frozen_bases}
+    base = other.base()
+    shared = {path: leaf for path, leaf in base.items() if path in frozen_bases}
     wanted = jnp.dtype(config.model.dtype)
     floats = [leaf.dtype for leaf in shared.values() if not isinstance(leaf, Quantised)]
     if rounded := [dtype for dtype in floats if dtype.itemsize < wanted.itemsize]:
@@ -200,8 +203,9 @@ def build_beside(
     untrained = {peft.base_path(path): leaf for path, leaf in other.trainable.items()}
 
     def start(path: str, shape: tuple[int, ...]) -> jax.Array:
-        if seed is None:
-            return jnp.zeros(shape)
+        if seed is None:  # for a trained run's leaves; others may share this system's base later
+            known = path in base and not isinstance(base[path], Quantised)
+            return base[path].astype(jnp.float32) if known else jnp.zeros(shape)
         if path not in new:
             return untrained[path]
         return initialise(path, shape, init_key, standard_deviation=model.config.initializer_range)

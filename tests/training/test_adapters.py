@@ -79,6 +79,16 @@ def test_they_are_listed_with_parameters_and_bytes(runs):
     ]
 
 
+@pytest.mark.parametrize("between", [{"peft__method": "full"}, {"peft__method": "bitfit"}, {"peft__lora__bias": "all"}])
+def test_the_base_stays_what_it_was_when_the_run_that_read_it_has_gone(runs, base, data, tmp_path, between):
+    config = tiny.experiment(base, data, train__steps=2, data__max_length=24, **between)
+    train(config, Workdir(tmp_path / "between"), started=time.time())
+    adapters = attached({**runs, "between": tmp_path / "between"}, "one", "between")
+    adapters.detach("one")
+    adapters.attach("two", runs["two"])
+    assert adapters.predict(TEXTS) == jaxpeft.load(runs["two"]).predict(TEXTS)
+
+
 def test_what_is_detached_predicts_no_more(runs):
     adapters = attached(runs, "one", "two")
     adapters.detach("two")

@@ -243,6 +243,18 @@ def test_a_folder_is_replaced_whole_or_not_at_all(tmp_path):
         write(folder, "five")
 
 
+def test_of_two_that_write_a_folder_at_once_the_second_is_told_and_does_no_harm(tmp_path):
+    folder = tmp_path / "folder"
+    with folders.whole_folder(folder, {"labels": []}) as inside:
+        (inside / "a.txt").write_text("first")
+        with pytest.raises(InputError, match=r"another process is writing .*folder: wait for it"):
+            write(folder, "second")
+    assert (folder / "a.txt").read_text() == "first"
+    (tmp_path / ".folder.new.jaxpeft.partial").mkdir()  # of a process that died
+    write(folder, "third")
+    assert [path.name for path in tmp_path.iterdir()] == ["folder"]
+
+
 def test_behind_a_link_a_folder_is_replaced_where_it_is(tmp_path, monkeypatch):
     folder, link = tmp_path / "scratch" / "folder", tmp_path / "link"
     link.symlink_to(folder)

@@ -86,6 +86,12 @@ def test_another_base_is_refused_unless_allowed(finished, tmp_path):
     assert allowed.predict(["w1 w2"])[0]["prediction"] in tiny.LABELS
 
 
+def test_a_base_that_lacks_what_the_runs_had_is_refused_even_where_another_is_allowed(finished, tmp_path):
+    other = tiny.write_base(tmp_path / "other", tiny.tensors(pooler=False))
+    with pytest.raises(InputError, match=r"lacks what the run's base had: pooler\.bias, pooler\.kernel"):
+        jaxpeft.load(str(finished.root), base=str(other), allow_other_base=True)
+
+
 def test_another_tokenizer_is_refused(finished, base, tmp_path):
     shutil.copytree(base, tmp_path / "base")
     words = (tmp_path / "base" / "vocab.txt").read_text().replace("w1\n", "w1000\n")

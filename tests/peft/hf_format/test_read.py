@@ -7,6 +7,7 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from jaxpeft import peft
+from jaxpeft.errors import InputError
 from jaxpeft.training import start
 from tests import tiny, torch_writer
 from tests.peft.hf_adapters import built, config_of, refused, renamed, written
@@ -87,6 +88,15 @@ def test_without_a_head_in_the_file_it_is_newly_initialised_and_said_so(changed,
     np.testing.assert_array_equal(system.trainable["classifier.kernel"], fresh.trainable["classifier.kernel"])
 
 
+def test_where_the_checkpoints_head_is_taken_its_labels_stand_in_the_datas_order(changed, tmp_path):
+    folder = changed(lambda tensors: {name: one for name, one in tensors.items() if "lora" in name})
+    base = tiny.write_base(tmp_path / "base", tiny.tensors(labels=3), id2label=dict(enumerate(tiny.LABELS)))
+    config, adapter = start.settle(config_of(base, init_from=str(folder)))
+    assert start.build(config, tiny.LABELS, adapter)[1].endswith("which has no head; the checkpoint's is taken")
+    with pytest.raises(InputError, match=r"has the labels in another order: set data\.labels to calm, storm, wind"):
+        start.build(config, tiny.LABELS[::-1], adapter)
+
+
 # Settings of a run that starts from an adapter
 
 
@@ -115,6 +125,11 @@ def test_settings_that_contradict_are_listed_on_both_sides(tmp_path, base):
     written(tmp_path / "b", base, method="ia3")
     message = refused(base, tmp_path / "b", ia3__feedforward_modules=("key",))
     assert "peft.ia3.feedforward_modules takes bert.encoder.layer.{layer}.attention.self.key" in message
+
+
+def test_how_a_prompt_began_is_no_contradiction(tmp_path, base):
+    written(tmp_path / "a", base, method="prompt", prompt__tokens=2)
+    assert settled(base, tmp_path / "a", method="prompt", prompt__init="noise").prompt.init == "noise"
 
 
 def test_targets_are_compared_by_the_layers_that_they_mean(plain, base):

@@ -55,8 +55,9 @@ def test_tensors_that_do_not_fit_are_named(changed, base, tensors, fragments):
         ({"peft_type": 3}, "peft_type is '3', expected a string"),
         ({"task_type": "TOKEN_CLS"}, "task_type is 'TOKEN_CLS', the task here is SEQ_CLS"),
         ({"r": "8"}, "r is '8', expected a whole number"),
-        ({"r": 7}, "query.lora_A.weight has shape (8, 24), expected (7, 24)"),
-        ({"r": 0}, "peft.lora.rank is 0"),
+        ({"r": 7}, "query is 7, and its lora_A has the shape (8, 24)"),
+        ({"r": 10**9}, "query is 1e+09, and its lora_A has the shape (8, 24)"),  # refused before it is allocated
+        ({"r": 0}, "query is 0, and its lora_A"),
         ({"lora_alpha": [8]}, "lora_alpha is '[8]', expected a number"),
         ({"lora_dropout": 2}, "peft.lora.dropout is 2"),
         ({"use_dora": 1}, "use_dora is '1', expected true or false"),

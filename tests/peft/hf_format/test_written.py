@@ -8,6 +8,7 @@ from safetensors import safe_open
 from safetensors.numpy import load_file
 
 from jaxpeft import peft
+from jaxpeft.training import safetensors_writer
 from jaxpeft.training.adapter_folder import write_adapter
 from tests import tiny
 from tests.peft.hf_adapters import built, written
@@ -153,6 +154,12 @@ def test_patterns_that_peft_has_sorted_are_read_by_the_tensors(tmp_path, base):
     model = peft.unflatten(system.graphdef, {**system.trainable, **system.frozen})
     assert model.layers.attention.query.ranks == (5, 5, 5)
     assert model.layers.attention.value.ranks == (8, 3, 8)
+
+
+def test_an_adapter_is_one_file_however_large(tmp_path, base, monkeypatch):
+    monkeypatch.setattr(safetensors_writer.write_weights, "__kwdefaults__", {"shard_bytes": 100})
+    written(tmp_path / "a", base)
+    assert [path.name for path in (tmp_path / "a").glob("adapter_model*")] == ["adapter_model.safetensors"]
 
 
 def test_a_package_is_no_name_for_peft(tmp_path, base):
