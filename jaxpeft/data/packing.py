@@ -17,6 +17,7 @@ from jaxpeft.data.tokenise import Encoded
 DRAWN = 1000  # steps, of which a row's length has room for all
 WORTH = 0.05  # of a bucket's batches: padding that costs as much as taking texts apart for attention, and together
 TOKENS = 32  # a text, where a batch for evaluation holds as many texts as it is said to
+BATCHES, FEWEST = 16, 16  # of a split for evaluation, at least, and texts that each is said to hold
 
 
 @dataclasses.dataclass(frozen=True)
@@ -216,10 +217,13 @@ def plan_evaluation_packed(
 ) -> list[tuple[Placed, Shape]]:
     """Batches for evaluation, every example once, each with its shape: one shape a bucket.
 
-    Within a bucket texts are shuffled, so that its rows are alike. A last batch whose texts take less than half of one
-    of the next bucket goes there. If all are one batch it is halved as long as they fit: a single text waits for no
-    other.
+    Of a small split batches are a half, a quarter, ... as large: the last one of each bucket, which has room left,
+    would be much of all. Within a bucket texts are shuffled, so that its rows are alike. A last batch whose texts take
+    less than half of one of the next bucket goes there. If all are one batch it is halved as long as they fit: a single
+    text waits for no other.
     """
+    while batch_size > FEWEST * parts and (lengths + virtual).sum() < BATCHES * TOKENS * batch_size:
+        batch_size //= 2
     shapes = [
         evaluation_shape(length, shorter, batch_size, parts=parts, virtual=virtual)
         for shorter, length in zip((0, *buckets), buckets, strict=False)

@@ -159,14 +159,25 @@ def test_a_bucket_is_not_compiled_for_texts_of_shorter_ones_alone():
 
 def test_where_one_batch_is_enough_it_is_no_larger_than_its_texts_want():
     sizes = {}
-    for count in (1, 2, 5, 40, 100):
+    for count in (1, 2, 5, 20):
         ((placed, shape),) = plan_evaluation_packed(np.full(count, 20), (8, 24), 64)
         assert (shape.rows, shape.length) == (1, 24)
         assert (placed.start + 20).max() <= shape.tokens
         assert count <= shape.texts
         sizes[count] = shape.tokens
-    assert sizes == {1: 32, 2: 64, 5: 128, 40: 1024, 100: 2048}
-    assert {shape.tokens for _, shape in plan_evaluation_packed(np.full(500, 20), (8, 24), 64)} == {2048}
+    assert sizes == {1: 32, 2: 64, 5: 128, 20: 512}
+
+
+@pytest.mark.parametrize(("count", "tokens"), [(40, 512), (500, 512), (1000, 1024), (1700, 2048), (9000, 2048)])
+def test_of_a_small_split_batches_are_smaller(count, tokens):
+    plans = plan_evaluation_packed(np.full(count, 20), (8, 24), 64)
+    assert {shape.tokens for _, shape in plans} == {tokens}
+
+
+@pytest.mark.parametrize("parts", [1, 3])
+def test_however_small_a_split_is_batches_have_room_for_some_texts(parts):
+    plans = plan_evaluation_packed(np.full(100, 20), (24,), 64 * parts, parts=parts)
+    assert {(shape.rows, shape.tokens) for _, shape in plans} == {(parts, 512)}
 
 
 def test_a_text_without_a_token_has_a_place_of_its_own():
