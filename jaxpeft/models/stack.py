@@ -12,9 +12,10 @@ from flax import nnx
 from jaxpeft.models.dropout import fold
 
 # On a CPU a training step's scan copies each layer's kernels out of their stack, and what the backward pass reads into
-# stacks and out again: a tenth of the step and more, where there are few tokens to each weight. So there all layers are
-# unrolled, where they are few enough to compile and what lies between two of them has no more numbers than this.
-DEPTH_UNROLLED, STATES_UNROLLED = 12, 1 << 21
+# stacks and out again: a tenth of the step and more. In a row layers take longer to compile, and more memory, both the
+# more the deeper the model is. So they stand in a row where they are no more than this, and no more numbers lie between
+# two of them.
+DEPTH_UNROLLED, STATES_UNROLLED = 6, 1 << 21
 
 BEFORE_LAYERS, AFTER_LAYERS = 1 << 16, (1 << 16) + 1  # dropout streams beside those of the layers 0, 1, ...
 

@@ -113,15 +113,16 @@ def _data(config: Config, notes: list[str]) -> tuple[tuple[str, ...], int, np.nd
 
 
 def sized_alike(config: Config) -> Config:
-    """The config, in float16 where it is bfloat16 and compiled on a CPU.
+    """The config whose programs, compiled on a CPU, are as large as a card's: layers in a scan, and no bfloat16.
 
-    The two are as large, and a CPU computes in the first; for the second the XLA of older jax keeps a copy of the base
-    in float32, which no accelerator does.
+    float16 is as large, and a CPU computes in it; of bfloat16 the XLA of older jax keeps a copy in float32.
     """
-    if jax.default_backend() != "cpu" or config.model.dtype != "bfloat16":
+    if jax.default_backend() != "cpu":
         return config
     alike = copy.deepcopy(config)
-    alike.model.dtype = "float16"
+    alike.model.unroll = config.model.unroll or 1
+    if config.model.dtype == "bfloat16":
+        alike.model.dtype = "float16"
     return alike
 
 

@@ -113,6 +113,12 @@ def test_a_card_is_not_charged_for_a_cpus_copy_in_float32(base, data):
     assert found["frozen base"] == wide["frozen base"] // 2
 
 
+def test_a_card_is_not_charged_for_layers_that_a_cpu_has_in_a_row(base, data):
+    config = tiny.experiment(base, data, **CHEAP, model__unroll=None)
+    assert plan(config, rate_tflops=1.0).training != plan(config, rate_tflops=1.0, memory_gib=1).training
+    assert [plans.sized_alike(tiny.experiment(base, data, model__unroll=n)).model.unroll for n in (None, 2)] == [1, 2]
+
+
 def test_the_largest_batches_are_over_all_devices(base, data):
     config = tiny.experiment(base, data, **CHEAP, parallel="pmap")
     found = plan(config, rate_tflops=1.0, memory_gib=0.002)
