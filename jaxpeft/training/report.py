@@ -3,6 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from jaxpeft.tasks.clusters import FEW_CLUSTERS
+
 _SPLITS = ("validation", "test")
 _CLASS_COLUMNS = (
     "name",
@@ -37,7 +39,7 @@ def evaluation_table(report: Mapping[str, Any]) -> str:
     """What evaluate found on one split, and whether that is what the run had found."""
     split = report["split"]
     as_result = {name: {split: report[name]} for name in ("metrics", "majority")}
-    as_result["few_clusters"] = report["few_clusters"]
+    as_result |= {"few_clusters": report["few_clusters"], "clusters": {split: report.get("clusters")}}
     parts = [_score_table(as_result, (split,)), _class_table(report["per_class"], split)]
     if against := report.get("against_result"):
         verdict = "equals" if against["same"] else "DIFFERS from"
@@ -88,10 +90,18 @@ def _score_table(result: Mapping[str, Any], splits: Sequence[str] = _SPLITS) -> 
         rows[0] += [split, "majority"]
         for row, name in zip(rows[1:], names, strict=True):
             row += [_interval(result["metrics"][split].get(name, {})), _number(majority.get(name))]
-    table = aligned(rows)
-    if result.get("few_clusters"):
-        table += "\nFewer than 100 patients, documents or rows to resample: the intervals are too narrow."
-    return table
+    return "\n".join(filter(None, [aligned(rows), _few_clusters(result, splits)]))
+
+
+def _few_clusters(result: Mapping[str, Any], splits: Sequence[str]) -> str:
+    """Of which splits the intervals are too narrow."""
+    clusters = result.get("clusters") or {}
+    known = {split: clusters[split] for split in splits if clusters.get(split) is not None}
+    few = [f"{split} ({count})" for split, count in known.items() if count < FEW_CLUSTERS]
+    if (known and not few) or (not known and not result.get("few_clusters")):
+        return ""
+    where = f" of {' and '.join(few)}" if few else ""
+    return f"Fewer than {FEW_CLUSTERS} patients, documents or rows to resample: the intervals{where} are too narrow."
 
 
 def _class_table(classes: Sequence[Mapping[str, Any]], split: str) -> str:

@@ -168,6 +168,15 @@ def test_the_papers_count_is_over_pieces_and_only_where_its_protocol_is_chosen()
     assert metrics["paper_f1_pieces"] == {"value": pytest.approx(6 / 7), "low": None, "high": None}  # three of four
 
 
+@pytest.mark.parametrize("kept", ["tail", "head_tail"])
+def test_the_papers_count_has_no_meaning_where_texts_lose_more_than_their_end(kept):
+    task = entities_of(["x", "y"], "paper")
+    task.config.data.long_text = kept
+    rows = Rows(text=[""], tokens=[["a", "b", "c"]], tags=[["O", "O", "B-x"]])
+    metrics = task.scores([["O", "O", "B-x"]], examples_of(rows, [[-1, 2, -1]])).metrics
+    assert metrics["paper_f1_pieces"]["value"] is None
+
+
 def test_the_papers_count_has_no_meaning_for_rows_in_windows():
     assert entities_of(["x", "y"], "paper").scores([["O"] * 3, [], ["O"] * 2], EXAMPLES).metrics["paper_f1_pieces"] == {
         "value": None, "low": None, "high": None,

@@ -58,6 +58,12 @@ def test_the_whole_table():
     assert final_table(RESULT) == EXPECTED
 
 
+def test_of_which_split_the_intervals_are_too_narrow_is_said():
+    told = final_table({**RESULT, "clusters": {"validation": 17, "test": 256}})
+    assert "to resample: the intervals of validation (17) are too narrow." in told
+    assert "too narrow" not in final_table({**RESULT, "clusters": {"validation": 100, "test": 256}})
+
+
 def test_what_a_result_lacks_is_left_out():
     few = {**RESULT, "metrics": {"test": RESULT["metrics"]["test"]}, "few_clusters": False}
     del few["per_class"], few["memory"]
