@@ -117,6 +117,17 @@ def _check_alike(config: Config, model: system.System, examples: Mapping[str, Ex
     """Raises InputError where this process has another base, config or data than the first one has."""
     if not processes.several():
         return
+    own = _own(config, model, examples)
+    first = processes.shared(own)
+    if different := [name for name in own if own[name] != first[name]]:
+        raise InputError(
+            f"this process finds another {' and '.join(different)} than the first one: every machine needs the same "
+            "flags and the same files under the paths of the config"
+        )
+
+
+def _own(config: Config, model: system.System, examples: Mapping[str, Examples]) -> dict[str, Any]:
+    """What all processes have to have alike, by what it is called."""
     own: dict[str, Any] = {
         "model.ref": model.base_sha256,
         "tokenizer": model.encoder.sha256,
@@ -125,9 +136,4 @@ def _check_alike(config: Config, model: system.System, examples: Mapping[str, Ex
     }
     for name, split in examples.items():
         own[f"data ({name})"] = split.checksum()
-    first = processes.shared(own)
-    if different := [name for name in own if own[name] != first[name]]:
-        raise InputError(
-            f"this process finds another {' and '.join(different)} than the first one: every machine needs the same "
-            "files under the paths of the config"
-        )
+    return own

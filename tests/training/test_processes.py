@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from jaxpeft.config import Config
 from jaxpeft.errors import InputError
 from jaxpeft.training import run
 from jaxpeft.training.checkpoint import load_best
@@ -152,12 +153,18 @@ def test_alone_there_is_nothing_to_share():
     assert shared_tree(value) is value
 
 
-def test_a_process_that_reads_other_files_than_the_first_is_stopped(monkeypatch):
+def test_a_process_that_reads_other_files_than_the_first_or_has_another_config_is_stopped(monkeypatch):
     examples = {"train": types.SimpleNamespace(checksum=lambda: 1)}
     model = types.SimpleNamespace(base_sha256="a", encoder=types.SimpleNamespace(sha256="b"), classes=tiny.LABELS)
     monkeypatch.setattr(run.processes, "several", lambda: True)
     monkeypatch.setattr(run.processes, "shared", lambda value: value)
-    run._check_alike(model, examples)
-    monkeypatch.setattr(run.processes, "shared", lambda value: value | {"model.ref": "c", "data (train)": 0})
-    with pytest.raises(InputError, match=r"another model.ref and data \(train\) than the first"):
-        run._check_alike(model, examples)
+    config = Config()
+    run._check_alike(config, model, examples)
+    first = {name: run._own(config, model, examples)[name] for name in ("config",)}
+    config.data.path = "elsewhere"  # where files lie may differ
+    monkeypatch.setattr(run.processes, "shared", lambda value: value | first)
+    run._check_alike(config, model, examples)
+    config.train.learning_rate *= 2
+    monkeypatch.setattr(run.processes, "shared", lambda value: value | first | {"model.ref": "c", "data (train)": 0})
+    with pytest.raises(InputError, match=r"another model.ref and config and data \(train\) than the first"):
+        run._check_alike(config, model, examples)
