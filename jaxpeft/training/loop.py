@@ -126,9 +126,7 @@ class Loop:
             self.progress.say(f"continues at step {self.position.step} of {self.total}")
         if first:
             self.workdir.cut_metrics(self.position.step)
-        self.system.trainable = (
-            shapes  # what it began with is trained from here on, or a checkpoint has taken its place
-        )
+        self.system.trainable = shapes  # what it began with goes: it is trained from here on, or was before
         self.trainable, self.state = self.placement.replicate(trainable), self.placement.replicate(state)
         self.frozen = self.placement.place_frozen(self.system.frozen)
         self._saved_at = time.monotonic()

@@ -19,7 +19,6 @@ SECTIONS = (
 _MAIN = SECTIONS[:3]  # one of them at least makes a note of use
 _TERSE = ("physical exam", "medications on admission")  # where a death is mentioned and not told
 _OF_THE_TEMPLATE = (*SECTIONS, "procedure", "pertinent results", "hospital course", "discharge", "followup", "service")
-_HEADER = re.compile(rb"[^\n:]*:")
 _NEXT_HEADER = re.compile(rb"\n[ \t\r]*\n[ \t]*[^\n:().|\\\d]+:")
 _DEATH_WORDS = ("expired", "died", "passed", "deceased", "death")  # each phrase has one; looked for first, being fast
 _DEATH = re.compile(  # with an article and a date, which would mark the deaths once the phrase is gone
@@ -48,16 +47,19 @@ def admission_sections(note: str) -> dict[str, str] | None:
 
 def _section(text: bytes, lower: bytes, header: bytes) -> str:
     place = lower.find(header)
-    while place >= 0 and lower[:place].rstrip().endswith(b"discharge"):
+    while place >= 0 and lower[max(place - 80, 0) : place].rstrip().endswith(b"discharge"):
         place = lower.find(header, place + 1)
     if place < 0:
         return ""
     start = place + len(header)
-    start += len(text[start:]) - len(text[start:].lstrip())
-    if (first := _HEADER.match(lower, start)) and any(name.encode() in first[0] for name in _OF_THE_TEMPLATE):
-        again = first[0].endswith(header) and b"discharge" not in first[0]  # "Physical Exam: Admission physical exam:"
-        return _section(text[start:], lower[start:], header) if again else ""
     end = _NEXT_HEADER.search(text, start)
+    if end and not text[start : end.start()].strip():
+        first = lower[end.start() : end.end()]
+        if first.endswith(header) and b"discharge" not in first:  # "Physical Exam:", "Admission Physical Exam:"
+            return _section(text[end.start() :], lower[end.start() :], header)
+        if any(name.encode() in first for name in _OF_THE_TEMPLATE):
+            return ""
+        end = _NEXT_HEADER.search(text, end.end())
     content = text[start : end.start() if end else len(text)]
     return " ".join(content.decode().split())
 
