@@ -84,7 +84,7 @@ class Findings:
 
     @property
     def averaged_tasks(self) -> list[TaskFindings]:
-        """Those that averages are over: of a task under both protocols the fixed one. Both have the same patients."""
+        """Those that averages are over."""
         return averaged(self.tasks)
 
     @property
@@ -189,7 +189,7 @@ def _methods(tasks: Sequence[TaskFindings], reference: str) -> list[MethodFindin
 
 
 def averaged(tasks: Sequence[TaskFindings]) -> list[TaskFindings]:
-    """As `Findings.averaged_tasks`."""
+    """Of a task under both protocols the fixed one alone, as both are tested on the same patients; all others."""
     fixed = {one.task.name for one in tasks if one.task.protocol == "fixed"}
     return [one for one in tasks if one.task.protocol == "fixed" or one.task.name not in fixed]
 
